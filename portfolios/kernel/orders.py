@@ -1,0 +1,47 @@
+"""What a portfolio can ask for: orders and cancels, each named after its cause."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, TypeAlias
+from uuid import UUID, uuid5
+
+import msgspec
+
+BUY = 1
+SELL = -1
+
+
+def order_id(portfolio_id: str, cause: str, incarnation: int) -> str:
+    """The id of the order that `cause` (`topic:partition:offset:n`) gave rise to (SPEC N8).
+
+    A replay of the same log makes the same ids; `incarnation` sets apart the lives of a log that began anew.
+    """
+    return str(uuid5(UUID(portfolio_id), f"{cause}:{incarnation}"))
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """An order as the portfolio decided it. `price` is None for a market order; `timestamp` is the cause's."""
+
+    order_id: str
+    portfolio_id: str
+    code: str
+    direction: int
+    order_type: Literal["limit", "market"]
+    volume: int
+    price: float | None
+    cause: str
+    timestamp: datetime
+
+
+class Cancel(msgspec.Struct, frozen=True, kw_only=True):
+    """The wish to take an order back; an intent like an order, with a name of its own."""
+
+    cancel_id: str
+    order_id: str
+    portfolio_id: str
+    cause: str
+    timestamp: datetime
+
+
+Intent: TypeAlias = Order | Cancel
