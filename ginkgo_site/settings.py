@@ -1,0 +1,169 @@
+"""Django's settings, all derived from the one typed configuration."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pymysql
+
+from ginkgo_site.addresses import resolve
+from ginkgo_site.config import PROJECT, load
+
+# Celery and Django speak to MySQL through PyMySQL; Django asks for mysqlclient by its name and version.
+pymysql.version_info = (2, 2, 7, "final", 0)
+pymysql.install_as_MySQLdb()
+
+GINKGO, GINKGO_ORIGIN = load()
+ADDRESSES = resolve(GINKGO)
+
+
+def _secret_key(home: Path) -> str:
+    """The given key, else one generated once for this installation and kept beside its data."""
+    if GINKGO.web.secret_key is not None:
+        return GINKGO.web.secret_key.get_secret_value()
+    path = home / "secret_key"
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        home.mkdir(parents=True, exist_ok=True)
+        key = secrets.token_urlsafe(64)
+        try:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(key)
+        except FileExistsError:
+            return path.read_text(encoding="utf-8")
+        return key
+
+
+SECRET_KEY = _secret_key(GINKGO.home)
+DEBUG = GINKGO.web.debug
+ALLOWED_HOSTS = [*GINKGO.web.allowed_hosts]
+ROOT_URLCONF = "ginkgo_site.urls"
+WSGI_APPLICATION = "ginkgo_site.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+STATIC_URL = "/static/"
+STATIC_ROOT = GINKGO.home / "static"
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "django_celery_beat",
+    "django_typer",
+    "portfolios",
+    "market",
+    "scheduler",
+    "nodes",
+    "alerts",
+    "ginkgo_site",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+WHITENOISE_USE_FINDERS = True
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [PROJECT / "ginkgo_site" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+
+def _database() -> dict[str, Any]:
+    mysql = GINKGO.mysql
+    if mysql.host is None:
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": GINKGO.home / "ginkgo.sqlite3",
+            "OPTIONS": {
+                # One writer at a time: a transaction takes its turn at BEGIN, not in its middle where it would fail.
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;",
+            },
+        }
+    return {
+        "ENGINE": "django.db.backends.mysql",
+        "HOST": mysql.host,
+        "PORT": mysql.port,
+        "USER": mysql.user,
+        "PASSWORD": mysql.password.get_secret_value(),
+        "NAME": mysql.database,
+        "OPTIONS": {
+            "charset": "utf8mb4",
+            "connect_timeout": 5,
+            "isolation_level": "read committed",
+            "init_command": "SET sql_mode='STRICT_TRANS_TABLES', time_zone='+00:00', innodb_lock_wait_timeout=10",
+        },
+        "TEST": {"CHARSET": "utf8mb4"},
+    }
+
+
+DATABASES = {"default": _database()}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+}
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s [%(levelname)s] %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        name: {"level": GINKGO.node.log_level}
+        for name in ("portfolios", "scheduler", "nodes", "market", "alerts", "ginkgo_site")
+    },
+}
+
+UNFOLD = {
+    "SITE_TITLE": "Ginkgo Live",
+    "SITE_HEADER": "Ginkgo Live",
+    "SITE_SUBHEADER": "Portfolios that keep running",
+    "SITE_SYMBOL": "eco",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+}
+
+# Celery. Results are not used: commands report their fate to MySQL (SPEC S7).
+CELERY_BROKER_URL = ADDRESSES.redis or "redis://127.0.0.1:1/0"
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_SEND_TASK_EVENTS = True
+CELERY_TASK_SEND_SENT_EVENT = True
+CELERY_TIMEZONE = "UTC"
+CELERY_TASK_DEFAULT_QUEUE = "scheduler"
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
