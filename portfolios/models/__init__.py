@@ -1,0 +1,10 @@
+"""The truth about portfolios, in MySQL: what they are, who owns them, what they know, what was asked of them."""
+
+from portfolios.models.assignment import Assignment
+from portfolios.models.checkpoint import Checkpoint
+from portfolios.models.command import Command
+from portfolios.models.ledger_entry import LedgerEntry
+from portfolios.models.portfolio import Portfolio
+from portfolios.models.revision import Revision
+
+__all__ = ["Assignment", "Checkpoint", "Command", "LedgerEntry", "Portfolio", "Revision"]

@@ -1,0 +1,55 @@
+"""A portfolio: a strategy, its risk rules and its sizer, with cash of its own (SPEC P1)."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from portfolios.models.fields import money, new_id
+
+
+class Market(models.TextChoices):
+    CN = "cn", "A-shares"
+    HK = "hk", "Hong Kong"
+    US = "us", "United States"
+    FUTURES = "futures", "China futures"
+
+
+class Status(models.TextChoices):
+    """The lifecycle (SPEC P3); `portfolios.lifecycle` holds the allowed transitions."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    RELOADING = "reloading"
+    ERROR = "error"
+
+
+class DesiredState(models.TextChoices):
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+class Portfolio(models.Model):
+    """What the owner asked for (`config`, `desired_state`) and what became of it (`status`)."""
+
+    id = models.CharField(primary_key=True, max_length=36, default=new_id, editable=False)
+    name = models.CharField(max_length=200)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="portfolios")
+    market = models.CharField(max_length=16, choices=Market, default=Market.CN)
+    initial_cash = money()
+    config = models.JSONField()
+    version = models.PositiveIntegerField(default=1)
+    desired_state = models.CharField(max_length=16, choices=DesiredState, default=DesiredState.STOPPED)
+    status = models.CharField(max_length=16, choices=Status, default=Status.CREATED)
+    status_reason = models.CharField(max_length=500, blank=True, default="")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ("name", "id")
+        indexes = (models.Index(fields=["desired_state"]),)
+
+    def __str__(self) -> str:
+        return self.name
