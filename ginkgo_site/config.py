@@ -167,10 +167,14 @@ class Config(_Section):
     engine: Engine = Engine()
     feed: Feed = Feed()
     sources: dict[str, dict[str, Any]] = {}
-    brokers: dict[str, dict[str, Any]] = {"simulation": {"type": "simulation", "commission_rate": 0.0003, "slippage_rate": 0.001}}
+    brokers: dict[str, dict[str, Any]] = {
+        "simulation": {"type": "simulation", "commission_rate": 0.0003, "slippage_rate": 0.001}
+    }
 
 
-def load(overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ) -> tuple[Config, dict[str, str]]:
+def load(
+    overrides: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ
+) -> tuple[Config, dict[str, str]]:
     """The configuration and, for each dotted key that is not a default, its source.
 
     `overrides` are dotted keys from the command line (`{"redis.host": "db1"}`). Raises ConfigurationError with all faults.
@@ -229,7 +233,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
-def _merge(target: dict[str, Any], data: Mapping[str, Any], source: str, origin: dict[str, str], prefix: tuple[str, ...] = ()) -> None:
+def _merge(
+    target: dict[str, Any], data: Mapping[str, Any], source: str, origin: dict[str, str], prefix: tuple[str, ...] = ()
+) -> None:
     for key, value in data.items():
         path = (*prefix, str(key))
         if isinstance(value, Mapping) and value:
@@ -258,7 +264,9 @@ def _scalar(text: str) -> Any:
 
 def _fault(error: dict[str, Any], origin: Mapping[str, str]) -> str:
     path = ".".join(map(str, error["loc"]))
-    source = origin.get(path) or next((s for k, s in origin.items() if k.startswith(f"{path}.") or path.startswith(f"{k}.")), "configuration")
+    source = origin.get(path) or next(
+        (s for k, s in origin.items() if k.startswith(f"{path}.") or path.startswith(f"{k}.")), "configuration"
+    )
     if error["type"] == "extra_forbidden":
         return f"{path}: unknown key ({source})"
     return f"{path}: {error['msg'][0].lower()}{error['msg'][1:]} ({source})"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pymysql
 
-from ginkgo_site.addresses import resolve
+from ginkgo_site.addresses import Addresses, resolve
 from ginkgo_site.config import PROJECT, load
 
 # Celery and Django speak to MySQL through PyMySQL; Django asks for mysqlclient by its name and version.
@@ -167,3 +167,8 @@ CELERY_TIMEZONE = "UTC"
 CELERY_TASK_DEFAULT_QUEUE = "scheduler"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+
+
+def GINKGO_RESOLVE() -> Addresses:
+    """The servers' addresses as of now: the embedded stack may have started after these settings were read."""
+    return resolve(GINKGO)

@@ -14,17 +14,44 @@ import msgspec
 from portfolios.kernel.events import SCHEMA_VERSION, Feedback, PriceUpdate
 
 __all__ = [
-    "Alert", "COMMAND_TYPES", "ControlCommand", "DecodeError", "Feedback", "InterestSyncRequest",
-    "InterestUpdate", "NodeOffline", "NodeOnline", "OrderCancel", "OrderMessage", "OrderSubmission", "Placement",
-    "PriceUpdate", "ScheduleUpdate", "SystemEvent", "decode_alert", "decode_command", "decode_feedback",
-    "decode_order", "decode_price", "decode_schedule", "decode_system", "encode",
+    "COMMAND_TYPES",
+    "Alert",
+    "ControlCommand",
+    "DecodeError",
+    "Feedback",
+    "InterestSyncRequest",
+    "InterestUpdate",
+    "NodeOffline",
+    "NodeOnline",
+    "OrderCancel",
+    "OrderMessage",
+    "OrderSubmission",
+    "Placement",
+    "PriceUpdate",
+    "ScheduleUpdate",
+    "SystemEvent",
+    "decode_alert",
+    "decode_command",
+    "decode_feedback",
+    "decode_order",
+    "decode_price",
+    "decode_schedule",
+    "decode_system",
+    "encode",
 ]
 
 DecodeError = msgspec.MsgspecError
 
 COMMAND_TYPES = (
-    "portfolio.start", "portfolio.stop", "portfolio.reload", "portfolio.migrate",
-    "node.shutdown", "node.drain", "node.enable", "engine.start", "engine.stop",
+    "portfolio.start",
+    "portfolio.stop",
+    "portfolio.reload",
+    "portfolio.migrate",
+    "node.shutdown",
+    "node.drain",
+    "node.enable",
+    "engine.start",
+    "engine.stop",
 )
 
 

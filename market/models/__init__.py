@@ -9,6 +9,13 @@ from market.models.outbox import FeedbackCounter, OutboxMessage
 from market.models.switch import EngineSwitch
 
 __all__ = [
-    "BrokerFill", "BrokerOrder", "CancelRequest", "EngineSwitch", "FeedbackCounter", "FencedMessage", "Fill", "Order",
+    "BrokerFill",
+    "BrokerOrder",
+    "CancelRequest",
+    "EngineSwitch",
+    "FeedbackCounter",
+    "FencedMessage",
+    "Fill",
+    "Order",
     "OutboxMessage",
 ]

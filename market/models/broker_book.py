@@ -19,7 +19,9 @@ class BrokerOrder(models.Model):
     state = models.CharField(max_length=20, db_index=True, default="working")
     reason = models.CharField(max_length=300, blank=True, default="")
     resting = models.TextField()
-    submitted_count = models.PositiveIntegerField(default=1, help_text="How often it was submitted: 1, or something is wrong.")
+    submitted_count = models.PositiveIntegerField(
+        default=1, help_text="How often it was submitted: 1, or something is wrong."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -1,0 +1,76 @@
+"""The data plane: confluent-kafka producers and consumers as every process of ours uses them.
+
+All producers partition by murmur2 of the key, so that ours, Java's and kafka-python's agree; consumers commit by hand
+and never reset an offset by themselves. librdkafka does not survive a fork: make these in the process that uses them.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from confluent_kafka import Consumer, Producer
+from django.conf import settings
+from kafka.partitioner.default import murmur2
+
+log = logging.getLogger(__name__)
+
+
+class KafkaUnavailable(Exception):
+    """No address of a Kafka is known, or it does not answer."""
+
+
+def bootstrap() -> str:
+    """The brokers' addresses. Raises KafkaUnavailable when none is known."""
+    address: str | None = settings.GINKGO_RESOLVE().kafka
+    if address is None:
+        raise KafkaUnavailable(
+            "no Kafka is configured and the embedded stack is not running: start it with 'ginkgo stack start'"
+        )
+    return address
+
+
+def partition_of(key: str, partitions: int) -> int:
+    """The partition that Kafka's default partitioner gives `key` (murmur2, as in the Java client)."""
+    return int((murmur2(key.encode()) & 0x7FFFFFFF) % partitions)
+
+
+def make_producer(client_id: str, linger_ms: float = 0, **extra: Any) -> Producer:
+    """An idempotent producer that waits for all replicas. `linger_ms` 0 for orders, more for a feed."""
+    return Producer(
+        {
+            "bootstrap.servers": bootstrap(),
+            "client.id": client_id,
+            "acks": "all",
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "linger.ms": linger_ms,
+            "error_cb": lambda error: log.warning("Kafka (%s): %s", client_id, error),
+            "log_level": 3,
+            **extra,
+        }
+    )
+
+
+def make_consumer(client_id: str, group_id: str | None = None, **extra: Any) -> Consumer:
+    """A consumer that commits nothing by itself. Without `group_id` it is meant for `assign()`.
+
+    Its buffers are capped (16 MB in all) so that a node's memory stays flat.
+    """
+    return Consumer(
+        {
+            "bootstrap.servers": bootstrap(),
+            "client.id": client_id,
+            "group.id": group_id or f"unused.{client_id}",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "fetch.wait.max.ms": settings.GINKGO.node.fetch_wait_ms,
+            "fetch.message.max.bytes": 1_048_576,
+            "queued.max.messages.kbytes": 16_384,
+            "queued.min.messages": 20_000,
+            "error_cb": lambda error: log.warning("Kafka (%s): %s", client_id, error),
+            "log_level": 3,
+            **extra,
+        }
+    )
