@@ -26,9 +26,7 @@ class Cause(NamedTuple):
     offset: int
 
 
-class PriceUpdate(
-    msgspec.Struct, tag_field="event_type", tag="price_update", frozen=True, gc=False, kw_only=True
-):
+class PriceUpdate(msgspec.Struct, tag_field="event_type", tag="price_update", frozen=True, gc=False, kw_only=True):
     """One tick of one instrument. Prices in the instrument's currency, volumes in shares or contracts.
 
     `volume` is what traded since the last tick (None: unlimited liquidity for the simulated broker);

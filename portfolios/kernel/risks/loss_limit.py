@@ -1,0 +1,26 @@
+"""Leaves a position that has lost too much."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from portfolios.kernel.component import Exit, PriceUpdate, RiskRule, View, param
+from portfolios.kernel.ledger import Position
+
+
+class LossLimitRisk(RiskRule):
+    """Sells a position once its price is `loss_limit` percent below its average cost (fees included)."""
+
+    class Params(msgspec.Struct, frozen=True):
+        loss_limit: Annotated[float, param("Loss at which to sell", unit="%", gt=0, lt=100)] = 10.0
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        self._kept = round((100 - params.loss_limit) * 10_000)
+
+    def on_price(self, position: Position, tick: PriceUpdate, view: View) -> Exit | None:
+        if position.market_value * 1_000_000 > position.cost * self._kept:
+            return None
+        return Exit(f"lost {self.params.loss_limit:g} % of its cost")
