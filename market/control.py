@@ -1,0 +1,276 @@
+"""The control plane: a publisher and a consumer on kafka-python for commands, plans, system events and alerts.
+
+Control messages are few and are hints (reconciliation is the guarantee), so both are simple: the publisher waits for
+the broker's answer, the consumer keeps its own positions and outlives broker restarts. kafka-python logs every failed
+connection attempt; here that becomes one line of ours a minute.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from kafka.structs import OffsetAndMetadata
+
+from market.bus import KafkaUnavailable, bootstrap
+from market.messages import encode
+
+__all__ = ["ControlConsumer", "ControlPublisher", "KafkaUnavailable", "Record"]
+
+log = logging.getLogger(__name__)
+
+_POLL_MS = 200
+_HOUSEKEEPING = 5.0
+_RECONNECT = {"reconnect_backoff_ms": 100, "reconnect_backoff_max_ms": 1000, "retry_backoff_ms": 100}
+
+
+class Record(NamedTuple):
+    """A message as read: `key` as text (empty if it has none), `value` still encoded."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    value: bytes
+
+
+class ControlPublisher:
+    """Publishes keyed messages, one acknowledged before the next. Thread-safe; connects at the first message.
+
+    After a failure the connection is given up, so that the next message finds the brokers' addresses of then.
+    """
+
+    def __init__(self, client_id: str, timeout: float = 5.0) -> None:
+        """`timeout`: seconds that one `publish` may take, connecting included."""
+        self._client_id = client_id
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._producer: KafkaProducer | None = None
+
+    def publish(self, topic: str, key: str, message: msgspec.Struct) -> None:
+        """Publish `message` and wait until all in-sync replicas have it. Raises KafkaUnavailable if that fails.
+
+        It may then have arrived or not: a control message is repeated, not counted on.
+        """
+        deadline = time.monotonic() + self._timeout
+        producer = None
+        try:
+            producer = self._connected()
+            sent = producer.send(topic, key=key.encode(), value=encode(message))
+            sent.get(max(0.05, deadline - time.monotonic()))
+        except KafkaError as error:
+            self._discard(producer)
+            raise KafkaUnavailable(f"Kafka did not take a message for {topic}: {_short(error)}") from None
+
+    def close(self) -> None:
+        with self._lock:
+            producer, self._producer = self._producer, None
+        if producer is not None:
+            self._close(producer, self._timeout)
+
+    def _connected(self) -> KafkaProducer:
+        with self._lock:
+            if self._producer is None:
+                half = int(self._timeout * 500)
+                self._producer = KafkaProducer(
+                    bootstrap_servers=bootstrap().split(","),
+                    client_id=self._client_id,
+                    acks="all",
+                    allow_auto_create_topics=False,
+                    bootstrap_timeout_ms=half,
+                    max_block_ms=half,
+                    request_timeout_ms=half,
+                    # Given up before `publish` stops waiting, so that nothing is sent after it has said it failed.
+                    delivery_timeout_ms=int(self._timeout * 800),
+                    **_RECONNECT,
+                )
+            return self._producer
+
+    def _discard(self, producer: KafkaProducer | None) -> None:
+        with self._lock:
+            if self._producer is producer:
+                self._producer = None
+        if producer is not None:
+            self._close(producer, 0)
+
+    def _close(self, producer: KafkaProducer, timeout: float) -> None:
+        try:
+            producer.close(timeout=timeout)
+        except KafkaError as error:
+            # Another thread's message is still on its way; its own failure will close the producer.
+            log.debug("%s: closing: %s", self._client_id, error)
+
+
+class ControlConsumer:
+    """Iterates over the records of `topics` until `stop` is set, through broker restarts.
+
+    Without `group_id` every consumer reads every partition, from the end as of its first connection (`from_end`; else
+    from the beginning), and goes on where it was after a reconnect. With one, partitions are shared among the group
+    and `commit()` saves what has been worked off; `from_end` then holds where nothing was committed yet. `ready` is
+    set once its positions stand: what is published after that will be read.
+    """
+
+    def __init__(
+        self,
+        topics: Sequence[str],
+        client_id: str,
+        group_id: str | None = None,
+        from_end: bool = True,
+        stop: threading.Event | None = None,
+    ) -> None:
+        self.stop = stop or threading.Event()
+        self.ready = threading.Event()
+        self._topics = tuple(topics)
+        self._client_id = client_id
+        self._group_id = group_id
+        self._from_end = from_end
+        self._consumer: KafkaConsumer | None = None
+        self._address = ""
+        self._checked = float("-inf")
+        self._next: dict[TopicPartition, int] = {}
+
+    def __iter__(self) -> Iterator[Record]:
+        pause = 0.2
+        try:
+            while not self.stop.is_set():
+                try:
+                    batch = self._poll()
+                    pause = 0.2
+                except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
+                    self._begin_anew(error)
+                    continue
+                except (KafkaError, KafkaUnavailable) as error:
+                    log.warning("%s cannot read from Kafka, trying again: %s", self._client_id, _short(error))
+                    self._disconnect()
+                    self.stop.wait(pause)
+                    pause = min(pause * 2, 5.0)
+                    continue
+                for partition, records in batch.items():
+                    for record in records:
+                        if self.stop.is_set():
+                            return
+                        key = record.key.decode(errors="replace") if record.key else ""
+                        yield Record(record.topic, record.partition, record.offset, key, record.value or b"")
+                        # Only now: what the reader was given, it has worked off when it asks for the next.
+                        self._next[partition] = record.offset + 1
+        finally:
+            self._disconnect()
+
+    def commit(self) -> None:
+        """Save what has been worked off for the group. Raises KafkaUnavailable; it is then read again some day."""
+        if self._consumer is None or not self._group_id:
+            return
+        done = {p: OffsetAndMetadata(n, "", -1) for p, n in self._next.items() if p in self._consumer.assignment()}
+        try:
+            if done:
+                self._consumer.commit(done, timeout_ms=5000)
+        except KafkaError as error:
+            raise KafkaUnavailable(f"{self._client_id} could not commit its offsets: {_short(error)}") from None
+
+    def _poll(self) -> dict[TopicPartition, list]:
+        if self._consumer is None:
+            self._connect()
+        assert self._consumer is not None
+        if time.monotonic() - self._checked > _HOUSEKEEPING:
+            self._checked = time.monotonic()
+            if bootstrap() != self._address or self._has_new_partitions():
+                self._disconnect()
+                self._connect()
+        batch: dict[TopicPartition, list] = self._consumer.poll(timeout_ms=_POLL_MS)
+        if self._group_id and self._consumer.assignment():
+            self.ready.set()
+        return batch
+
+    def _connect(self) -> None:
+        self._address = bootstrap()
+        self._checked = time.monotonic()
+        self._consumer = consumer = KafkaConsumer(
+            bootstrap_servers=self._address.split(","),
+            client_id=self._client_id,
+            group_id=self._group_id,
+            enable_auto_commit=False,
+            auto_offset_reset=("latest" if self._from_end else "earliest") if self._group_id else "none",
+            allow_auto_create_topics=False,
+            bootstrap_timeout_ms=5000,
+            request_timeout_ms=10_000,
+            session_timeout_ms=10_000,
+            metadata_max_age_ms=30_000,
+            **_RECONNECT,
+        )
+        if self._group_id:
+            self._next.clear()
+            consumer.subscribe(list(self._topics))
+            return
+        partitions = self._partitions(consumer)
+        consumer.assign(partitions)
+        unknown = [p for p in partitions if p not in self._next]
+        # From the end only the first time: a partition that is added later is read from its beginning.
+        at_end = self._from_end and not self._next
+        self._next.update(consumer.end_offsets(unknown) if at_end else consumer.beginning_offsets(unknown))
+        for partition in partitions:
+            consumer.seek(partition, self._next[partition])
+        self.ready.set()
+
+    def _partitions(self, consumer: KafkaConsumer) -> list[TopicPartition]:
+        found = []
+        for topic in self._topics:
+            numbers = consumer.partitions_for_topic(topic)
+            if not numbers:
+                raise KafkaUnavailable(f"topic {topic} does not exist: create it with 'ginkgo data init'")
+            found += [TopicPartition(topic, number) for number in sorted(numbers)]
+        return found
+
+    def _has_new_partitions(self) -> bool:
+        if self._group_id or self._consumer is None:
+            return False
+        return bool(set(self._partitions(self._consumer)) != self._consumer.assignment())
+
+    def _begin_anew(self, error: KafkaError) -> None:
+        """The log no longer has (or, made anew, does not yet have) the wanted offsets: go on with what it has."""
+        lost = list(error.args[0]) if error.args and isinstance(error.args[0], dict) else list(self._next)
+        log.warning("%s: the log does not have the wanted offsets, reading it from its beginning", self._client_id)
+        for partition in lost:
+            self._next.pop(partition, None)
+        self._from_end = False
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            try:
+                consumer.close(autocommit=False, timeout_ms=1000)
+            except KafkaError as error:
+                log.debug("%s: closing: %s", self._client_id, error)
+
+
+def _short(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
+
+
+class _OneLine(logging.Handler):
+    """Of kafka-python's chatter, one line a minute when brokers do not answer."""
+
+    _last = float("-inf")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name == "kafka.net.manager" and record.msg.startswith("Connection failed"):
+            now = time.monotonic()
+            if now - self._last > 60:
+                self._last = now
+                log.warning("Kafka (control plane) does not answer, trying again: %s", record.getMessage())
+
+
+def _quieten() -> None:
+    chatter = logging.getLogger("kafka")
+    chatter.setLevel(logging.ERROR)
+    chatter.propagate = False
+    chatter.handlers = [_OneLine()]
+
+
+_quieten()
