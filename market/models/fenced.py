@@ -8,6 +8,9 @@ from portfolios.models import Portfolio
 
 
 class FencedMessage(models.Model):
+    """One row for each message and epoch, however often a stale owner repeats it."""
+
+    message_id = models.CharField(max_length=36, help_text="The order's or the cancel's own id.")
     order_id = models.CharField(max_length=36, db_index=True)
     portfolio = models.ForeignKey(Portfolio, on_delete=models.PROTECT, related_name="+", db_constraint=False)
     epoch = models.PositiveBigIntegerField(help_text="The sender's.")
@@ -17,6 +20,7 @@ class FencedMessage(models.Model):
 
     class Meta:
         ordering = ("-received_at",)
+        constraints = (models.UniqueConstraint(fields=["message_id", "epoch"], name="one_fencing_per_epoch"),)
 
     def __str__(self) -> str:
-        return f"{self.order_id} of epoch {self.epoch} < {self.current_epoch}"
+        return f"{self.order_id} of epoch {self.epoch}, not {self.current_epoch}"

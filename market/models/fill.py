@@ -10,7 +10,7 @@ from portfolios.models.fields import money
 
 
 class Fill(models.Model):
-    """Money in the portfolio's currency; `amount` is price × volume (× multiplier), `tax` stamp duty and transfer fee."""
+    """In the portfolio's currency; `amount` is price × volume (× multiplier), `tax` stamp duty and transfer fee."""
 
     fill_id = models.CharField(max_length=64)
     broker = models.CharField(max_length=40)

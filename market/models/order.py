@@ -37,6 +37,7 @@ class Order(models.Model):
     received_at = models.DateTimeField()
     state = models.CharField(max_length=20, choices=OrderState, default=OrderState.NEW)
     filled_volume = models.PositiveBigIntegerField(default=0)
+    reserved = money(default=0, help_text="Cash that the whole order holds back while it is open.")
     seq = models.PositiveIntegerField(default=0, help_text="Feedback given so far.")
     broker = models.CharField(max_length=40, blank=True, default="")
     reason = models.CharField(max_length=300, blank=True, default="")
