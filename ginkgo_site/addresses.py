@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from ginkgo_site.config import Config
-
-STACK_FILE = "stack.json"
+from ginkgo_site.stack import record
 
 
 @dataclass(frozen=True)
@@ -26,26 +24,51 @@ class Addresses:
 
 
 def resolve(config: Config) -> Addresses:
-    """The addresses as of now: the configuration's first, then the embedded stack's."""
-    stack = read_stack(config.home)
+    """The addresses as of now: the configuration's first, then the living embedded stack's."""
+    known = {**read_stack(config.home), **given(config)}
     return Addresses(
-        kafka=",".join(config.kafka.bootstrap_servers) or stack.get("kafka"),
-        redis=given_redis(config) or stack.get("redis"),
-        mongodb=given_mongodb(config) or stack.get("mongodb"),
-        database=given_database(config) or f"sqlite:///{config.home / 'ginkgo.sqlite3'}",
-        history=given_history(config) or f"sqlite:///{config.home / 'history.sqlite3'}",
-        web=stack.get("web"),
-        flower=stack.get("flower"),
+        kafka=known.get("kafka"),
+        redis=known.get("redis"),
+        mongodb=known.get("mongodb"),
+        database=known["database"],
+        history=known["history"],
+        web=known.get("web"),
+        flower=known.get("flower"),
     )
 
 
+def given(config: Config) -> dict[str, str]:
+    """The addresses that need no stack: what the configuration gives, and the SQLite files of the home."""
+    found = {
+        "kafka": ",".join(config.kafka.bootstrap_servers) or None,
+        "redis": given_redis(config),
+        "mongodb": given_mongodb(config),
+        "database": given_database(config) or f"sqlite:///{config.home / 'ginkgo.sqlite3'}",
+        "history": given_history(config) or f"sqlite:///{config.home / 'history.sqlite3'}",
+    }
+    return {key: url for key, url in found.items() if url}
+
+
 def read_stack(home: Path) -> dict[str, str]:
-    """What the embedded stack of this home wrote, or nothing."""
-    try:
-        data = json.loads((home / STACK_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """The addresses that the embedded stack of this home wrote; nothing if its supervisor is dead."""
+    data = record.read(home)
+    if not record.is_alive(data):
         return {}
-    return {key: value for key, value in data.items() if isinstance(value, str)} if isinstance(data, dict) else {}
+    return {key: value for key, value in data.items() if isinstance(value, str) and value}
+
+
+def without_secrets(urls: dict[str, str]) -> dict[str, str]:
+    return {key: without_secret(url) for key, url in urls.items()}
+
+
+def without_secret(url: str) -> str:
+    """The URL without its password."""
+    parts = urlsplit(url)
+    if not parts.password:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    name = user.partition(":")[0]
+    return parts._replace(netloc=f"{name}@{host}" if name else host).geturl()
 
 
 def given_redis(config: Config) -> str | None:

@@ -1,6 +1,6 @@
 """The configuration: one frozen, typed, strict object, and where each of its values came from (SPEC section 2).
 
-Defaults < `~/.ginkgo/config.yaml` (with `data_sources.yml` and `brokers.yml`) < environment `GINKGO_REDIS__HOST` < command
+Defaults < `~/.ginkgo/config.yaml` (and `data_sources.yml`, `brokers.yml`) < environment `GINKGO_REDIS__HOST` < command
 line. A server is *given* if and only if its address is set; else it is embedded. An unknown key or a wrong type is a
 `ConfigurationError` that names the key and the file.
 """
@@ -85,12 +85,18 @@ class Kafka(_Section):
 
 
 class Embedded(_Section):
-    """The embedded servers. Memory in MB, times in seconds."""
+    """The embedded servers. Memory in MB, times in seconds.
+
+    `cache` is where the downloaded Kafka is kept for all homes of this user; None: `~/.cache/ginkgo`.
+    """
 
     kafka_version: str = "4.1.0"
     kafka_heap_mb: int = Field(512, ge=256)
     kafka_session_timeout: float = Field(3.0, gt=0)
     start_timeout: float = Field(60.0, gt=0)
+    stop_timeout: float = Field(45.0, gt=0)
+    maven_repository: str = "https://repo.maven.apache.org/maven2"
+    cache: Path | None = None
 
 
 class Web(_Section):
@@ -177,7 +183,7 @@ def load(
 ) -> tuple[Config, dict[str, str]]:
     """The configuration and, for each dotted key that is not a default, its source.
 
-    `overrides` are dotted keys from the command line (`{"redis.host": "db1"}`). Raises ConfigurationError with all faults.
+    `overrides` are dotted keys from the command line (`{"redis.host": "db1"}`). Raises ConfigurationError with all
     """
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
