@@ -1,8 +1,8 @@
 """Make `.venv` ready: created, with the pinned packages and the `ginkgo` command in it; a no-op when it already is.
 
-Run by the Makefile with any Python >= 3.11 and nothing but the standard library: `python .ci/environment.py run|dev`. The stamp
-`.venv/.ready-*` names the requirement files' contents and is written last; `.venv/.installing` exists while packages are
-being written, so that an interrupted installation is recognised and started afresh.
+Run by the Makefile with any Python >= 3.11 and nothing but the standard library: `python .ci/environment.py run|dev`.
+The stamp `.venv/.ready-*` names the requirement files' contents and is written last; `.venv/.installing` exists while
+packages are being written, so that an interrupted installation is recognised and started afresh.
 """
 
 from __future__ import annotations
@@ -92,7 +92,6 @@ def install(files: tuple[str, ...]) -> bool:
     # imports, which is far less than all that is installed: --no-compile saves another 20 s.
     command = [PYTHON, "-m", "pip", "install", "--no-deps", "--no-compile", "--no-input"]
     command += ["--disable-pip-version-check", "--no-warn-script-location", "--progress-bar", "off", "-r", files[-1]]
-    # The log is opened only now: it lies in the directory that create() makes.
     with LOG.open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -111,7 +110,7 @@ def install(files: tuple[str, ...]) -> bool:
                 process.wait()
     if not ok:
         tail = [line for line in LOG.read_text(encoding="utf-8").splitlines() if "ERROR" in line][-3:]
-        say("\n".join([*tail, f"make: the packages could not be installed (all of pip's words: {LOG.relative_to(ROOT)})"]))
+        say("\n".join([*tail, f"make: the packages could not be installed (pip's own words: {LOG.relative_to(ROOT)})"]))
     return ok
 
 
