@@ -38,8 +38,7 @@ test-slow: setup-dev ## the drills with the real 30-second intervals
 	@$(RUN)/python -m pytest -m slow $(ARGS)
 
 test-servers: setup-dev ## the same tests on Debian's MariaDB and Redis, read back with kcat
-	@$(RUN)/python -m tests.support.debian
-	@GINKGO_TEST_SERVERS=debian $(RUN)/python -m pytest -m servers $(ARGS)
+	@$(RUN)/python -m tests.support.debian $(RUN)/python -m pytest -m "servers and not slow" $(ARGS)
 
 check: setup-dev ## lint, format, types, layers, migrations, Django's own checks
 	@$(RUN)/ruff check .

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 PROJECT = Path(__file__).resolve().parent.parent
 _PREFIX = "GINKGO_"
-_NOT_CONFIGURATION = {"GINKGO_HOME", "GINKGO_CONFIG_DIR", "GINKGO_OVERRIDES"}
+_NOT_CONFIGURATION = {"GINKGO_HOME", "GINKGO_CONFIG_DIR", "GINKGO_OVERRIDES", "GINKGO_TEST_SERVERS"}
 MASK = "********"
 
 

@@ -1,0 +1,181 @@
+"""Debian's own MariaDB and Redis, on free ports, with their data in a temporary directory, while a command runs.
+
+`python -m tests.support.debian pytest -m servers` installs what is missing (when it may), starts both, sets
+`GINKGO_TEST_SERVERS=debian`, `GINKGO_MYSQL__…` and `GINKGO_REDIS__…` in the environment of the command, and stops both
+after it. The settings are read before any test is collected, so the servers have to be there before pytest is.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pymysql
+import redis
+
+from tests.support.eventually import eventually
+
+PACKAGES = {"mariadbd": "mariadb-server", "redis-server": "redis-server", "kcat": "kcat"}
+HOST = "127.0.0.1"
+
+
+class Unavailable(Exception):
+    """A server cannot be had here; the message says what to install."""
+
+
+def install_missing() -> None:
+    """Have apt-get install what is missing, if this is root's Debian. Raises Unavailable otherwise."""
+    missing = [package for program, package in PACKAGES.items() if find(program) is None]
+    if not missing:
+        return
+    names = " ".join(missing)
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        raise Unavailable(f"test-servers needs {names}: install them (Debian: sudo apt-get install {names})")
+    _say(f"Installing {names}")
+    # The packages would start services of their own on the usual ports: the tests start theirs, nothing else may run.
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
+    for command in (["apt-get", "update", "-q"], ["apt-get", "install", "-qy", "--no-install-recommends", *missing]):
+        done = subprocess.run(command, env=quiet, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().splitlines()
+            raise Unavailable(f"{' '.join(command)} failed: {said[-1] if said else f'exit code {done.returncode}'}")
+
+
+def find(program: str) -> str | None:
+    """Its path; servers live in /usr/sbin, which is not on everybody's path."""
+    return shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
+
+
+@contextmanager
+def servers() -> Iterator[dict[str, str]]:
+    """Both servers, running; yields the environment by which Ginkgo finds them."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ginkgo-debian-")))
+        environment = {"GINKGO_TEST_SERVERS": "debian"}
+        environment |= stack.enter_context(redis_server(folder))
+        environment |= stack.enter_context(mariadb(folder))
+        yield environment
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[dict[str, str]]:
+    """A Redis of its own on a free port; yields `GINKGO_REDIS__…`."""
+    port = free_port()
+    data = folder / "redis"
+    data.mkdir()
+    command = [_need("redis-server"), "--port", str(port), "--bind", HOST, "--dir", str(data), "--save", ""]
+
+    def answers() -> bool:
+        try:
+            return bool(redis.Redis(HOST, port, socket_timeout=1).ping())
+        except redis.RedisError:
+            return False
+
+    with _running("redis", command, folder) as process:
+        eventually(lambda: answers() or _ended(process, folder), timeout=15, saying="redis-server answering")
+        yield {"GINKGO_REDIS__HOST": HOST, "GINKGO_REDIS__PORT": str(port)}
+
+
+@contextmanager
+def mariadb(folder: Path) -> Iterator[dict[str, str]]:
+    """A MariaDB of its own on a free port with an empty `ginkgo` database; yields `GINKGO_MYSQL__…`."""
+    port, data, socket_path = free_port(), folder / "mariadb", folder / "mariadb.sock"
+    user = getpass.getuser()
+    subprocess.run(
+        [
+            *(_need("mariadb-install-db"), "--no-defaults", f"--datadir={data}", f"--user={user}"),
+            *("--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    command = [
+        *(_need("mariadbd"), "--no-defaults", f"--datadir={data}", f"--user={user}", f"--port={port}"),
+        *(f"--socket={socket_path}", f"--bind-address={HOST}", "--skip-name-resolve", "--max-connections=300"),
+    ]
+
+    def prepared() -> bool:
+        try:
+            root = pymysql.connect(unix_socket=str(socket_path), user="root", connect_timeout=1)
+            with root, root.cursor() as cursor:
+                cursor.execute("CREATE DATABASE ginkgo CHARACTER SET utf8mb4")
+                cursor.execute("CREATE USER ginkgo@'127.0.0.1' IDENTIFIED BY 'of-the-tests'")
+                cursor.execute("GRANT ALL ON *.* TO ginkgo@'127.0.0.1'")
+            return True
+        except pymysql.err.OperationalError:
+            return False
+
+    with _running("mariadb", command, folder) as process:
+        eventually(lambda: prepared() or _ended(process, folder), timeout=60, saying="mariadbd answering")
+        yield {
+            "GINKGO_MYSQL__HOST": HOST,
+            "GINKGO_MYSQL__PORT": str(port),
+            "GINKGO_MYSQL__USER": "ginkgo",
+            "GINKGO_MYSQL__PASSWORD": "of-the-tests",
+        }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _running(name: str, command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with (folder / f"{name}.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _ended(process: subprocess.Popen[bytes], folder: Path) -> bool:
+    """False while it runs; raises Unavailable with its last words when it has ended."""
+    if process.poll() is None:
+        return False
+    logs = "\n".join(log.read_text(errors="replace")[-500:] for log in sorted(folder.glob("*.log")))
+    raise Unavailable(f"{process.args!r} ended with {process.returncode}: {logs}")
+
+
+def _need(program: str) -> str:
+    path = find(program)
+    if path is None:
+        raise Unavailable(f"{program} is not installed (Debian: apt-get install {' '.join(PACKAGES.values())})")
+    return path
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def main(command: Sequence[str]) -> int:
+    try:
+        install_missing()
+        with servers() as environment:
+            _say("MariaDB on {GINKGO_MYSQL__PORT}, Redis on {GINKGO_REDIS__PORT}".format(**environment))
+            try:
+                return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
+            except KeyboardInterrupt:
+                return 130
+    except Unavailable as error:
+        _say(f"test-servers: {error}")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or ["true"]))
