@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from portfolios.kernel.bars import BarBuilder
 from portfolios.kernel.ledger import Ledger
 from portfolios.kernel.orders import Cancel
 
@@ -33,7 +34,7 @@ class WatchState(msgspec.Struct, array_like=True):
     retry: datetime | None
     memory: msgspec.Raw
     sizer_memory: msgspec.Raw
-    bar: msgspec.Raw
+    bar: BarBuilder | None
 
 
 class ComponentState(msgspec.Struct, array_like=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from portfolios.kernel.bars import BarBuilder
@@ -10,6 +10,7 @@ from portfolios.kernel.events import PriceUpdate
 from portfolios.kernel.ledger import Position
 from portfolios.kernel.money import UNIT, to_units
 from portfolios.kernel.rules.base import MarketRules, Session
+from portfolios.kernel.state import WatchState
 
 _LEAST_PRICE = 1 / UNIT
 _NO_LIMIT = float("inf")
@@ -65,3 +66,17 @@ class Watch:
                 return
         self.low = _LEAST_PRICE
         self.high = _NO_LIMIT
+
+    def row(self) -> tuple[Any, ...]:
+        """What a snapshot keeps of it: the fields of `state.WatchState`, in their order."""
+        return (
+            self.code, self.day, self.price, self.raw, self.prev_close, self.signalled, self.retry,
+            self.memory, self.sizer_memory, self.bar,
+        )  # fmt: skip
+
+    def resume(self, row: WatchState, rules: MarketRules) -> None:
+        """Takes over a row, but for what belongs to components."""
+        self.day, self.price, self.raw = row.day, row.price, row.raw
+        self.signalled, self.retry = row.signalled, row.retry
+        if row.day:
+            self.limit(row.prev_close, rules.session_on(date.fromordinal(row.day)), rules)

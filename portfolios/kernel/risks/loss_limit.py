@@ -18,9 +18,9 @@ class LossLimitRisk(RiskRule):
 
     def __init__(self, params: Any) -> None:
         super().__init__(params)
-        self._kept = round((100 - params.loss_limit) * 10_000)
+        self._limit = round(params.loss_limit * 10_000)
 
     def on_price(self, position: Position, tick: PriceUpdate, view: View) -> Exit | None:
-        if position.market_value * 1_000_000 > position.cost * self._kept:
+        if -position.unrealised * 1_000_000 < abs(position.cost) * self._limit:
             return None
         return Exit(f"lost {self.params.loss_limit:g} % of its cost")

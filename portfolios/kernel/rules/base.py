@@ -55,8 +55,8 @@ class MarketRules(Protocol):
     def multiplier(self, code: str) -> int:
         """Value of one price unit per volume unit: 1 for shares, the contract size for futures."""
 
-    def margin_rate(self, code: str) -> float | None:
-        """Margin as a share of the contract's value; None where positions are paid in full."""
+    def margin_rate(self, code: str) -> int:
+        """Margin in parts per million of the contract's value; 0 where positions are paid in full."""
 
     def tick_size(self, code: str, day: date) -> int:
         """The price step in units."""

@@ -94,8 +94,8 @@ class CnRules:
     def multiplier(self, code: str) -> int:
         return 1
 
-    def margin_rate(self, code: str) -> float | None:
-        return None
+    def margin_rate(self, code: str) -> int:
+        return 0
 
     def tick_size(self, code: str, day: date) -> int:
         return self._band(code, day, False).tick
