@@ -21,7 +21,7 @@ _KEYS = ("kafka", "redis", "mongodb", "database", "history", "web", "flower")
 
 @dataclass(frozen=True)
 class Answer:
-    """One server: its address without secrets, whether the configuration gave it, and why it does not answer (None: it does)."""
+    """One server: its address without secrets, whether it was given, and why it does not answer (None: it does)."""
 
     key: str
     address: str

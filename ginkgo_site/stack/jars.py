@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from ginkgo_site.config import Config
+from ginkgo_site.stack import cache
 from ginkgo_site.stack.errors import StackError
 
 if TYPE_CHECKING:
@@ -34,13 +35,6 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int) -> None: ...
 
 
-def cache(config: Config) -> Path:
-    """Where downloads are kept."""
-    if config.embedded.cache is not None:
-        return config.embedded.cache.expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ginkgo"
-
-
 def are_cached(config: Config) -> bool:
     return _known(_manifest(config)) is not None
 
@@ -48,7 +42,7 @@ def are_cached(config: Config) -> bool:
 def class_path(config: Config, progress: Progress) -> list[Path]:
     """The jars of Kafka, downloaded first if need be. Raises StackError with one line if they cannot be had.
 
-    A manifest is written when all of them are there and whole; only a manifest is believed. Two that start at once take turns.
+    A manifest is written when all of them are there and whole; only a manifest is believed. Two at once take turns.
     """
     manifest = _manifest(config)
     found = _known(manifest)
@@ -146,7 +140,7 @@ def _coordinates(config: Config) -> tuple[str, str]:
 
 
 def _manifest(config: Config) -> Path:
-    return cache(config) / f"kafka-{config.embedded.kafka_version}.json"
+    return cache.folder(config.embedded.cache) / f"kafka-{config.embedded.kafka_version}.json"
 
 
 def _known(manifest: Path) -> list[Path] | None:
@@ -183,4 +177,5 @@ def _no_network(config: Config, error: Exception) -> str:
 
 def _no_artifact(config: Config, error: Exception) -> str:
     reason = " ".join(str(error).split())[:200]
-    return f"Apache Kafka {config.embedded.kafka_version} could not be resolved from {config.embedded.maven_repository}: {reason}"
+    version, repository = config.embedded.kafka_version, config.embedded.maven_repository
+    return f"Apache Kafka {version} could not be resolved from {repository}: {reason}"

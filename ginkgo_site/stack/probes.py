@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 TIMEOUT = 2.0
@@ -12,6 +14,9 @@ def kafka(bootstrap: str, cluster_id: str | None = None) -> str | None:
     from confluent_kafka import KafkaException
     from confluent_kafka.admin import AdminClient
 
+    # Not worth a client, which would wait its whole time-out for a port where nobody listens yet.
+    if (fault := _refused(bootstrap)) is not None:
+        return fault
     # librdkafka prints a refused connection to stderr by itself; here it is an answer.
     settings = {"bootstrap.servers": bootstrap, "socket.timeout.ms": 2000, "log_level": 0, "error_cb": lambda _: None}
     try:
@@ -48,6 +53,7 @@ def mongodb(url: str) -> str | None:
     import pymongo
     from pymongo.errors import PyMongoError
 
+    client: pymongo.MongoClient[dict[str, Any]]
     wait_ms = int(TIMEOUT * 1000)
     try:
         with pymongo.MongoClient(
@@ -83,6 +89,20 @@ def mysql(url: str) -> str | None:
     finally:
         connection.close()
     return None
+
+
+def _refused(bootstrap: str) -> str | None:
+    """Why none of the brokers can be reached at all, or None if one can."""
+    fault: str | None = "no broker named"
+    for broker in bootstrap.split(","):
+        host, _, port = broker.strip().rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=TIMEOUT).close()
+        except (OSError, ValueError) as error:
+            fault = f"{broker}: {getattr(error, 'strerror', None) or error}"
+        else:
+            return None
+    return fault
 
 
 def _line(error: Exception) -> str:

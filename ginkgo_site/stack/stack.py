@@ -1,4 +1,4 @@
-"""The stack of one home: its lock, its servers, their addresses in stack.json, and the supervisor that keeps them running."""
+"""The stack of one home: its lock, its servers, their addresses in stack.json, and the supervisor of it all."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ from ginkgo_site.supervisor.supervisor import Supervisor
 
 _POLL = 0.05
 _TRIES = 3
+_PROBES: dict[str, Callable[[str], str | None]] = {
+    "kafka": probes.kafka,
+    "redis": probes.redis,
+    "database": probes.mysql,
+    "mongodb": probes.mongodb,
+}
 
 
 class Stack:
@@ -153,10 +159,8 @@ class Stack:
             if (fault := server.fault()) is None:
                 return
             self._signals.wait(_POLL)
-        reason = child.reason()
-        raise StackError(
-            f"{server.name} is not ready after {self.config.embedded.start_timeout:g} s: {fault}; {reason} (see {server.log})"
-        )
+        limit = f"{self.config.embedded.start_timeout:g} s"
+        raise StackError(f"{server.name} is not ready after {limit}: {fault}; {child.reason()} (see {server.log})")
 
     def _check_given(self) -> None:
         """A given server that the platform cannot do without must answer; the others are only mentioned."""
@@ -169,7 +173,7 @@ class Stack:
             }.get(key)
             if probe is None or url.startswith("sqlite"):
                 continue
-            if (fault := probe(url)) is not None:
+            if (fault := _PROBES[key](url)) is not None:
                 line = f"the given {key} at {addresses.without_secret(url)} does not answer: {fault}"
                 if key == "mongodb":
                     self._say(line)

@@ -22,9 +22,7 @@ def stop_running(home: Path, say: Callable[[str], None]) -> bool:
     if not record.is_alive(data):
         if not lock.is_held(home):
             if data:
-                say(
-                    f"the supervisor that wrote {record.path(home)} (process {data.get('supervisor')}) is dead; forgetting it"
-                )
+                say(f"process {data.get('supervisor')}, which wrote {record.path(home)}, is dead; forgetting it")
                 record.remove(home)
             return False
         say("the remains of a killed supervisor are being ended")

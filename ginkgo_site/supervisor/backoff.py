@@ -8,7 +8,7 @@ HEALTHY = 60.0
 
 
 def delay(previous: float | None, ran_for: float) -> float:
-    """Seconds to wait: 0.5 doubling to 30; from the start again after a run of 60 seconds. `previous`: the last delay."""
+    """Seconds to wait: 0.5 doubling to 30, and 0.5 again after a run of 60 seconds. `previous`: the last delay."""
     if previous is None or ran_for >= HEALTHY:
         return FIRST
     return min(previous * 2, LONGEST)

@@ -13,8 +13,8 @@ from ginkgo_site.supervisor import backoff
 from ginkgo_site.supervisor.guard import Guard
 from ginkgo_site.supervisor.program import Program
 
-# The shell waits for one line before it becomes the program. If the supervisor dies between starting and registering the
-# child, the line never comes, the pipe ends and the shell leaves: no child is ever alive and unknown to the warden.
+# The shell waits for one line before it becomes the program. If the supervisor dies between starting and registering
+# the child, the line never comes, the pipe ends and the shell leaves: no child lives on unknown to the warden.
 _GATE = 'IFS= read -r _ && exec "$@" </dev/null'
 
 

@@ -1,4 +1,4 @@
-"""A supervisor in the background: started in a session of its own, and heard until it says it is ready or why it is not."""
+"""A supervisor in the background: started in a session of its own, and heard until it is ready or says why not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ginkgo_site.config import PROJECT
-from ginkgo_site.stack import logs
+from ginkgo_site.stack import cache, logs
 from ginkgo_site.stack.errors import StackError
 
 
@@ -49,7 +49,11 @@ class Notifier:
 def environment() -> dict[str, str]:
     """A child's: ours, and this project importable from any directory."""
     paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "PYTHONUNBUFFERED": "1"}
+    inherited = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "PYTHONUNBUFFERED": "1"}
+    if inherited.pop("PYTHONDONTWRITEBYTECODE", None):
+        # Nothing is to be written beside the sources; but ten processes that compile all of it take long to start.
+        inherited.setdefault("PYTHONPYCACHEPREFIX", str(cache.folder() / "bytecode"))
+    return inherited
 
 
 def command(*words: str) -> tuple[str, ...]:

@@ -14,8 +14,8 @@ _HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Signals:
     """While entered: the first SIGINT, SIGTERM or SIGHUP asks for the orderly stop, a second one for the abrupt one.
 
-    `tied_to`: a descriptor whose end (its writer is gone) counts as a first signal. For the main thread only. A handler that
-    set an Event could deadlock with the Event's own lock; a counter and a pipe cannot.
+    `tied_to`: a descriptor whose end (its writer is gone) counts as a first signal. For the main thread only. A handler
+    that set an Event could deadlock with the Event's own lock; a counter and a pipe cannot.
     """
 
     def __init__(self, tied_to: int | None = None) -> None:

@@ -1,10 +1,10 @@
 """The warden: a tiny process that outlives its supervisor by seconds, to end every process the supervisor had started.
 
-Run as a script (standard library only, started in milliseconds): `python -I -S warden.py [FILE_TO_REMOVE]`. On its standard
-input it is told `+ PID STAGE` and `- PID`, one a line; a PID is a session and process-group leader. When the input ends, whether
-the supervisor left or was killed, it sends SIGTERM to what is registered (our own processes first, the servers two seconds
-later, so that the last writes find them) and SIGKILL to what is left, all within seven seconds. It inherits the home's lock,
-so that no new stack starts among the remains of the old one.
+Run as a script (standard library only, started in milliseconds): `python -I -S warden.py [FILE_TO_REMOVE]`. On its
+standard input it is told `+ PID STAGE` and `- PID`, one a line; a PID is a session and process-group leader. When the
+input ends, whether the supervisor left or was killed, it sends SIGTERM to what is registered (our own processes first,
+the servers two seconds later, so that the last writes find them) and SIGKILL to what is left, all within seven seconds.
+It inherits the home's lock, so that no new stack starts among the remains of the old one.
 """
 
 from __future__ import annotations
