@@ -7,7 +7,7 @@ signal is written down with its reason.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from portfolios.kernel.component import RiskRule, Sizer, View
@@ -122,6 +122,26 @@ class Desk:
         ]
         waiting += [(each.number, each.cancel) for each in self.cancels.values()]
         return [intent for _, intent in sorted(waiting, key=lambda pair: pair[0])]
+
+    def cancel_unanswered(self, cause: Cause, timestamp: datetime) -> list[Intent]:
+        """A cancel for each order without any feedback: what its owner's stop has made obsolete is not sent again."""
+        intents: list[Intent] = []
+        asked = {each.cancel.order_id for each in self.cancels.values()}
+        for each in self._ledger.orders.values():
+            if each.answered or each.order.order_id in asked:
+                continue
+            name = f"{cause.topic}:{cause.partition}:{cause.offset}:{len(intents)}"
+            cancel = Cancel(
+                cancel_id=order_id(self._portfolio_id, name, self.incarnation),
+                order_id=each.order.order_id,
+                portfolio_id=self._portfolio_id,
+                cause=name,
+                timestamp=timestamp,
+            )
+            self.cancels[cancel.cancel_id] = OpenCancel(cancel, self.decided)
+            self.decided += 1
+            intents.append(cancel)
+        return intents
 
     def _settled(
         self, tick: PriceUpdate, said: Signal | Sequence[Signal] | None, exits: Mapping[str, object]

@@ -186,6 +186,10 @@ class Portfolio:
         """Orders without any feedback and cancels whose order is not over, in the order of their decision."""
         return self._desk.unanswered()
 
+    def cancel_unanswered(self, cause: Cause) -> list[Intent]:
+        """Cancels, named after `cause`, for all orders without any feedback (after a user's stop, SPEC N7)."""
+        return self._desk.cancel_unanswered(cause, self._now)
+
     def take_decisions(self) -> list[Decision]:
         """What was decided since the last call, and why; the newest thousand."""
         return self._journal.take()
