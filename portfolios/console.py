@@ -1,0 +1,77 @@
+"""What the commands share: one JSON document on stdout, tables that fit 80 columns, errors in one line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db import DatabaseError
+from rich.console import Console
+from rich.table import Table
+from typer import Exit
+
+from portfolios.errors import InvalidConfig, PortfolioError
+
+
+def print_json(document: Any) -> None:
+    """Money as numbers, times as RFC 3339."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=_plain) + "\n")
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> None:
+    """A table no wider than the terminal (80 columns where there is none); `right`: the columns of numbers."""
+    table = Table(title=title, title_justify="left", header_style="bold", expand=False)
+    for column in columns:
+        if column in right:
+            table.add_column(column, justify="right", no_wrap=True)
+        else:
+            table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(shown(cell) for cell in row))
+    console().print(table)
+
+
+def console() -> Console:
+    terminal = Console()
+    return terminal if terminal.is_terminal else Console(width=80)
+
+
+def shown(value: Any) -> str:
+    """A cell's text: money with its thousands separated, moments to the second."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, Decimal):
+        return f"{value:,.2f}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return str(value)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Every expected error in one line on stderr; a faulty config one line a fault, and exit code 2."""
+    try:
+        yield
+    except InvalidConfig as error:
+        for fault in error.faults:
+            sys.stderr.write(f"{fault}\n")
+        raise Exit(2) from None
+    except PortfolioError as error:
+        raise CommandError(str(error)) from None
+    except DatabaseError as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CommandError(f"the database does not answer ({reason}): run 'ginkgo data init' if it is new") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is not JSON")
