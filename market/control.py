@@ -254,16 +254,25 @@ def _short(error: BaseException) -> str:
 
 
 class _OneLine(logging.Handler):
-    """Of kafka-python's chatter, one line a minute when brokers do not answer."""
+    """Of kafka-python's chatter, one line a minute once the brokers have not answered for a while."""
 
-    _last = float("-inf")
+    _PATIENCE = 10.0
+    _INTERVAL = 60.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._since = self._seen = self._said = float("-inf")
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name == "kafka.net.manager" and record.msg.startswith("Connection failed"):
-            now = time.monotonic()
-            if now - self._last > 60:
-                self._last = now
-                log.warning("Kafka (control plane) does not answer, trying again: %s", record.getMessage())
+        if record.name != "kafka.net.manager" or not record.msg.startswith("Connection failed"):
+            return
+        now = time.monotonic()
+        if now - self._seen > self._INTERVAL:
+            self._since = now
+        self._seen = now
+        if now - self._since > self._PATIENCE and now - self._said > self._INTERVAL:
+            self._said = now
+            log.warning("Kafka (control plane) does not answer, trying again: %s", record.getMessage())
 
 
 def _quieten() -> None:

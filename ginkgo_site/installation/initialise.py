@@ -1,0 +1,82 @@
+"""`ginkgo data init`: migrations, topics, the first administrator. May be run as often as one likes."""
+
+from __future__ import annotations
+
+import fcntl
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from market import topic_admin
+from portfolios.errors import Conflict
+
+ADMIN = "admin"
+_PASSWORD_BYTES = 12
+
+
+@dataclass(frozen=True)
+class Admin:
+    """`password` is known only to the call that made it: it is stored nowhere in clear."""
+
+    user: str
+    created: bool
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was done: `migrations` counts those applied now; `topics` says created, raised or exists for each."""
+
+    migrations: int
+    topics: dict[str, str]
+    admin: Admin
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def initialise() -> Done:
+    """All of it, in this order: the password, shown once, is made last, when nothing can fail any more.
+
+    Raises market.bus.KafkaUnavailable, django.db.DatabaseError, portfolios.errors.Conflict. Two at once take turns.
+    """
+    with _alone(settings.GINKGO.home):
+        return Done(migrations=migrate(), topics=topic_admin.create_topics(), admin=first_admin())
+
+
+def migrate() -> int:
+    """Bring the tables up to date; how many migrations that took."""
+    executor = MigrationExecutor(connection)
+    pending = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    if pending:
+        call_command("migrate", verbosity=0, interactive=False)
+    return pending
+
+
+def first_admin() -> Admin:
+    """The first administrator, made with a generated password if there is none."""
+    existing = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
+    if existing is not None:
+        return Admin(user=existing.get_username(), created=False)
+    if User.objects.filter(username=ADMIN).exists():
+        raise Conflict(f"user {ADMIN!r} is no administrator: make one with 'ginkgo createsuperuser'")
+    password = secrets.token_urlsafe(_PASSWORD_BYTES)
+    User.objects.create_superuser(ADMIN, email=None, password=password)
+    return Admin(user=ADMIN, created=True, password=password)
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "init.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
