@@ -11,7 +11,11 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ginkgo_site.settings")
     from django.core.management import execute_from_command_line
 
+    from ginkgo_site import overrides
     from ginkgo_site.config import ConfigurationError
+
+    if found := overrides.find(sys.argv[1:]):
+        os.environ[overrides.VARIABLE] = overrides.to_environment(found)
 
     try:
         execute_from_command_line(["ginkgo", *sys.argv[1:]])

@@ -1,0 +1,144 @@
+"""The thread that writes checkpoints and only then lets orders go: write before speak (SPEC N6).
+
+One statement serves all portfolios that are due. The steps, and what a crash after each leaves behind:
+
+1. a processor submits its snapshot, offsets and new intents — nothing is written: the successor decides anew;
+2. the checkpoint is committed — the intents are in it: the successor sends them;
+3. the intents are handed to Kafka — the successor sends them again under the same ids, and the engine knows them;
+4. the processor is told — nothing more to lose.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from django.db import Error as DatabaseError
+from django.db import close_old_connections, connection
+
+from market.alerting import Alerter
+from nodes.sender import Sender
+from nodes.thread import NodeThread
+from portfolios import checkpoints
+from portfolios.checkpoints import Save
+from portfolios.kernel.orders import Intent
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checkpoint that is due, and what may be sent once it is committed."""
+
+    save: Save
+    intents: tuple[Intent, ...] = ()
+    on_committed: Callable[[], None] = field(default=lambda: None)
+    on_lost: Callable[[], None] = field(default=lambda: None)
+    on_failure: Callable[[Intent], None] = field(default=lambda _intent: None)
+    on_held: Callable[[], None] = field(default=lambda: None)
+
+
+def merge(older: Request, newer: Request) -> Request:
+    """One request for both: the newer state holds the older's orders, so they may go when it is committed."""
+
+    def both() -> None:
+        older.on_committed()
+        newer.on_committed()
+
+    return replace(
+        newer,
+        save=replace(newer.save, ledger=older.save.ledger + newer.save.ledger),
+        intents=older.intents + newer.intents,
+        on_committed=both,
+    )
+
+
+class Checkpointer(NodeThread):
+    """`healthy` is cleared while the database is away; processors then wait, and events wait in the log."""
+
+    def __init__(self, name: str, sender: Sender, alerter: Alerter) -> None:
+        super().__init__(name)
+        self._sender = sender
+        self._alerter = alerter
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._due: dict[str, Request] = {}
+        self.healthy = threading.Event()
+        self.healthy.set()
+        self.written = 0
+        self.last_write_seconds = 0.0
+
+    def submit(self, request: Request) -> None:
+        """Ask for a checkpoint; a portfolio's earlier one that was not yet written becomes part of it."""
+        key = request.save.portfolio_id
+        with self._lock:
+            older = self._due.get(key)
+            if older is not None and older.save.epoch == request.save.epoch:
+                request = merge(older, request)
+            self._due[key] = request
+        self._wake.set()
+
+    def forget(self, portfolio_id: str) -> None:
+        """Drop what is due for a portfolio that is not ours any more."""
+        with self._lock:
+            self._due.pop(portfolio_id, None)
+
+    def request_stop(self) -> None:
+        super().request_stop()
+        self._wake.set()
+
+    def work(self) -> None:
+        while not (self.stopping.is_set() and not self._due):
+            self._wake.wait(0.1)
+            self._wake.clear()
+            self._sender.poll()
+            if not self.step():
+                # Nothing was lost: the requests are due again. Stopping, one more try was this one.
+                if self.stopping.is_set():
+                    return
+                self.stopping.wait(0.5)
+                self._wake.set()
+
+    def step(self) -> bool:
+        """Write all that is due, send what it holds; False if the database is away."""
+        with self._lock:
+            due, self._due = self._due, {}
+        if not due:
+            return True
+        requests = list(due.values())
+        begun = time.monotonic()
+        try:
+            lost = checkpoints.save([r.save for r in requests], datetime.now(UTC))
+        except DatabaseError as error:
+            self._on_database_away(requests, error)
+            return False
+        self.last_write_seconds = time.monotonic() - begun
+        self.written += 1
+        self.healthy.set()
+        for request in requests:
+            if request.save.portfolio_id in lost:
+                request.on_lost()
+                continue
+            if request.intents and not self._sender.send(request.intents, request.save.epoch, request.on_failure):
+                request.on_held()
+            request.on_committed()
+        return True
+
+    def _on_database_away(self, requests: list[Request], error: Exception) -> None:
+        self.healthy.clear()
+        with self._lock:
+            for request in requests:
+                newer = self._due.get(request.save.portfolio_id)
+                self._due[request.save.portfolio_id] = merge(request, newer) if newer else request
+        connection.close()
+        close_old_connections()
+        self._alerter.raise_alert(
+            "database_unavailable",
+            "critical",
+            f"Checkpoints cannot be written, no order is sent until they can: {error}",
+            at_most_every=60,
+        )

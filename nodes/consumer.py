@@ -1,0 +1,265 @@
+"""The one thread that reads a topic's live end and hands each event to the portfolios that want it (SPEC N2, N3, N4).
+
+It reads only partitions that somebody's keys live in, looks at a message's key before it decodes anything, decodes a
+wanted one once, and shares it. It never waits for a portfolio: a full queue is the policy's business.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from market.alerting import Alerter
+from market.messages import DecodeError
+from market.poison import PoisonCounter
+from nodes import backpressure
+from nodes.interest import InterestMap
+from nodes.subscription import Item, Position, Subscription
+from nodes.thread import NodeThread
+from portfolios.kernel.events import Cause, Event
+
+log = logging.getLogger(__name__)
+
+_BATCH = 2000
+
+
+class Attached(NamedTuple):
+    """Where routing to a subscription begins, and where it was halted before."""
+
+    joins: dict[Position, int]
+    halted: dict[Position, int]
+
+
+class LogConsumer(NodeThread):
+    """Reads the live end of whatever partitions its subscriptions need.
+
+    `positions` maps (topic, partition) to the next offset to be routed. It is published after the events before it
+    have been queued, so who reads it first and then finds its queue empty has decided everything below it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        make_consumer: Callable[[], Consumer],
+        decode: Callable[[bytes], Event],
+        alerter: Alerter,
+    ) -> None:
+        super().__init__(name)
+        self._make_consumer = make_consumer
+        self.decode = decode
+        self._alerter = alerter
+        self.poison = PoisonCounter(alerter)
+        self.interest = InterestMap()
+        self.positions: dict[Position, int] = {}
+        self.routed = 0
+        self.seen = 0
+        self.paused = threading.Event()
+        self._mailbox: deque[Callable[[], None]] = deque()
+        self._needed: dict[str, frozenset[Position]] = {}
+        self._consumer: Consumer | None = None
+
+    # -- called by processors ------------------------------------------------------------------------------------
+
+    def attach(self, subscription: Subscription, ends: dict[Position, int], timeout: float) -> Attached | None:
+        """Route to `subscription` from now on: its events from the join points on will be in its queue.
+
+        `ends` are its partitions with a recent end offset, from which a partition not yet read is begun. What was
+        halted is lifted and told. None if the consumer did not get to it within `timeout` seconds.
+        """
+        attached: list[Attached] = []
+
+        def do() -> None:
+            self._assign(ends)
+            self._needed[subscription.portfolio_id] = frozenset(ends)
+            halted, subscription.halted = subscription.halted or {}, None
+            self.interest.add(subscription)
+            attached.append(Attached({position: self.positions[position] for position in ends}, halted))
+
+        return attached[0] if self._in_thread(do, timeout) else None
+
+    def detach(self, portfolio_id: str) -> None:
+        """Stop routing to it, soon; partitions that nobody else needs are no longer read."""
+
+        def do() -> None:
+            self.interest.remove(portfolio_id)
+            self._needed.pop(portfolio_id, None)
+            self._release()
+
+        self._mailbox.append(do)
+
+    def _in_thread(self, do: Callable[[], None], timeout: float) -> bool:
+        done = threading.Event()
+        failed: list[Exception] = []
+
+        def run() -> None:
+            try:
+                do()
+            except KafkaException as error:
+                failed.append(error)
+            finally:
+                done.set()
+
+        self._mailbox.append(run)
+        if not done.wait(timeout):
+            return False
+        if failed:
+            raise failed[0]
+        return True
+
+    # -- the thread ------------------------------------------------------------------------------------------------
+
+    def work(self) -> None:
+        self._consumer = self._make_consumer()
+        try:
+            while not self.stopping.is_set():
+                self.step()
+        finally:
+            self._consumer.close()
+
+    def step(self, timeout: float = 0.1) -> int:
+        """Do what is in the mailbox, then route one batch; how many messages it looked at."""
+        while self._mailbox:
+            self._mailbox.popleft()()
+        if self.paused.is_set() or not self.positions:
+            self.stopping.wait(0.02)
+            return 0
+        consumer = self._consumer
+        assert consumer is not None
+        first = consumer.poll(timeout)
+        if first is None:
+            self._flush_tails()
+            return 0
+        messages = consumer.consume(_BATCH, 0)
+        messages.insert(0, first)
+        self._route(messages)
+        self._flush_tails()
+        self._advance(consumer)
+        return len(messages)
+
+    def _route(self, messages: list[Message]) -> None:
+        wanted = self.interest.wanted
+        decode = self.decode
+        bound: dict[Subscription, list[Item]] = {}
+        for message in messages:
+            subscriptions = wanted.get(message.key())  # type: ignore[arg-type]
+            if subscriptions is None:
+                if message.error() is not None:
+                    self._on_error(message.error())
+                continue
+            if message.error() is not None:
+                self._on_error(message.error())
+                continue
+            cause = Cause(message.topic(), message.partition(), message.offset())  # type: ignore[arg-type]
+            try:
+                item = Item(decode(message.value()), cause)  # type: ignore[arg-type]
+            except (DecodeError, UnicodeDecodeError, TypeError) as error:
+                self.poison.skip(*cause, error)
+                continue
+            for subscription in subscriptions:
+                items = bound.get(subscription)
+                if items is None:
+                    bound[subscription] = [item]
+                else:
+                    items.append(item)
+        self.seen += len(messages)
+        for subscription, items in bound.items():
+            self.routed += len(items)
+            self._queue(subscription, items)
+
+    def _queue(self, subscription: Subscription, items: list[Item]) -> None:
+        policy = subscription.policy
+        if policy is None:  # feedback: never dropped, never left for later
+            subscription.extend(items)
+            return
+        if subscription.halted is not None:
+            self._halt(subscription, items)
+            return
+        if subscription.tail:
+            subscription.tail.update((item.event.code, item) for item in items)  # type: ignore[union-attr, misc]
+            return
+        decision = backpressure.decide(policy, subscription.queued, len(items), subscription.limit)
+        if decision.level:
+            self._raise(subscription, decision, len(items))
+        if decision.take < len(items):
+            subscription.pressure += 1
+            if decision.halt:
+                subscription.halted = {}
+                self._halt(subscription, items[decision.take :])
+            elif policy == "conflate":
+                for item in items[decision.take :]:
+                    subscription.tail[item.event.code] = item  # type: ignore[union-attr, index]
+            else:
+                subscription.dropped += len(items) - decision.take
+        if decision.take:
+            subscription.extend(items if decision.take == len(items) else items[: decision.take])
+
+    def _flush_tails(self) -> None:
+        """Give conflating portfolios the newest of each code once there is room, at the tail of the queue."""
+        for subscription in self.interest.subscriptions():
+            if subscription.tail and subscription.queued + len(subscription.tail) <= subscription.limit // 2:
+                items, subscription.tail = list(subscription.tail.values()), {}
+                subscription.extend(items)
+
+    @staticmethod
+    def _halt(subscription: Subscription, items: list[Item]) -> None:
+        """Remember, for each partition, the first event that was not queued: from there it is read again."""
+        halted = subscription.halted
+        assert halted is not None
+        for item in items:
+            halted.setdefault((item.cause.topic, item.cause.partition), item.cause.offset)
+
+    def _raise(self, subscription: Subscription, decision: backpressure.Decision, arriving: int) -> None:
+        critical = decision.level == "critical"
+        filled = min(1.0, (subscription.queued + arriving) / subscription.limit)
+        self._alerter.raise_alert(
+            "queue_full",
+            "critical" if critical else "warning",
+            f"Portfolio {subscription.portfolio_id} queue is {filled:.0%} full ({subscription.policy})",
+            at_most_every=backpressure.CRITICAL_EVERY if critical else backpressure.WARNING_EVERY,
+            subject=f"{subscription.portfolio_id}:{decision.level}",
+            portfolio_id=subscription.portfolio_id,
+            queue_size=subscription.queued,
+            queue_max=subscription.limit,
+        )
+
+    def _advance(self, consumer: Consumer) -> None:
+        """Publish how far routing has come: after the queues, never before them."""
+        asked = [TopicPartition(topic, partition) for topic, partition in self.positions]
+        advanced = dict(self.positions)
+        for tp in consumer.position(asked):
+            if tp.offset != OFFSET_INVALID and tp.offset >= 0:
+                advanced[tp.topic, tp.partition] = tp.offset
+        self.positions = advanced
+
+    def _assign(self, ends: dict[Position, int]) -> None:
+        assert self._consumer is not None
+        new = {position: end for position, end in ends.items() if position not in self.positions}
+        if new:
+            self._consumer.incremental_assign([TopicPartition(t, p, end) for (t, p), end in new.items()])
+            self.positions = {**self.positions, **new}
+
+    def _release(self) -> None:
+        assert self._consumer is not None
+        needed: set[Position] = set().union(*self._needed.values()) if self._needed else set()
+        unneeded = [position for position in self.positions if position not in needed]
+        if unneeded:
+            self._consumer.incremental_unassign([TopicPartition(t, p) for t, p in unneeded])
+            self.positions = {position: o for position, o in self.positions.items() if position in needed}
+
+    def _on_error(self, error: KafkaError | None) -> None:
+        if error is None or error.code() == KafkaError._PARTITION_EOF:
+            return
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            self._alerter.raise_alert(
+                "data_gap",
+                "critical",
+                f"{self.name}: the log no longer holds the offset to be read next: {error.str()}",
+                at_most_every=60,
+            )
+            return
+        log.warning("%s: %s", self.name, error.str())

@@ -1,0 +1,100 @@
+"""What every portfolio of a node shares: its clients, its limits, and what it knows about topics."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date
+
+from confluent_kafka import Consumer
+
+from market import bus, topics
+from market.alerting import Alerter
+from nodes.checkpointer import Checkpointer
+from nodes.consumer import LogConsumer
+from nodes.lease import Lease
+from nodes.sender import Sender
+from nodes.subscription import Position
+from portfolios.kernel.rules import rules_for
+from portfolios.kernel.rules.base import MarketRules
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Times in seconds, the queue in events."""
+
+    max_queue_size: int
+    checkpoint_interval: float
+    resend_interval: float
+    answer_wait: float = 2.0
+    start_timeout: float = 20.0
+
+
+class TopicCatalogue:
+    """Partition counts and topic ids, asked of Kafka when they are wanted and older than a few seconds."""
+
+    def __init__(self, fetch: Callable[[], dict[str, tuple[str, int]]], fresh_for: float = 5.0) -> None:
+        self._fetch = fetch
+        self._fresh_for = fresh_for
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[str, int]] = {}
+        self._asked = float("-inf")
+
+    def ids(self, names: Iterable[str]) -> dict[str, str]:
+        """topic → Kafka's topic id, of those that exist."""
+        known = self._current()
+        return {name: known[name][0] for name in names if name in known}
+
+    def partitions(self, name: str) -> int:
+        """How many partitions a topic has. Raises KafkaUnavailable if it does not exist."""
+        known = self._current()
+        if name not in known:
+            raise bus.KafkaUnavailable(f"topic {name} does not exist: run 'ginkgo data init'")
+        return known[name][1]
+
+    def _current(self) -> dict[str, tuple[str, int]]:
+        with self._lock:
+            if time.monotonic() - self._asked > self._fresh_for:
+                self._known = self._fetch()
+                self._asked = time.monotonic()
+            return self._known
+
+
+@dataclass(frozen=True)
+class Context:
+    node_id: str
+    limits: Limits
+    market: LogConsumer
+    feedback: LogConsumer
+    checkpointer: Checkpointer
+    sender: Sender
+    lease: Lease
+    alerter: Alerter
+    catalogue: TopicCatalogue
+    make_reader: Callable[[str], Consumer]
+    trading_days: Callable[[str], tuple[date, ...]]
+    partition_pruning: bool
+
+    def rules(self, market: str) -> MarketRules:
+        return rules_for(market, self.trading_days(market))
+
+    def market_positions(self, codes: Iterable[str]) -> set[Position]:
+        """The partitions that these codes live in; without pruning, all partitions of their topics."""
+        found: set[Position] = set()
+        for code in codes:
+            topic = topics.market_topic(code)
+            count = self.catalogue.partitions(topic)
+            if self.partition_pruning:
+                found.add((topic, bus.partition_of(code, count)))
+            else:
+                found.update((topic, partition) for partition in range(count))
+        return found
+
+    def feedback_position(self, portfolio_id: str) -> Position:
+        count = self.catalogue.partitions(topics.ORDERS_FEEDBACK)
+        return topics.ORDERS_FEEDBACK, bus.partition_of(portfolio_id, count)

@@ -1,0 +1,122 @@
+"""The thread that tells Redis that this node lives and how it does, and renews its lease by that (SPEC N9).
+
+Each second: dead threads are noticed, and what portfolios look like is written. Each interval: the heartbeat.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+
+from market.alerting import Throttle
+from nodes.identity import Identity
+from nodes.lease import Lease
+from nodes.thread import NodeThread
+from portfolios import livestate
+
+log = logging.getLogger(__name__)
+
+_TICK = 1.0
+DECISIONS_KEPT = 500
+
+
+def decisions_key(portfolio_id: str) -> str:
+    return f"portfolio:{portfolio_id}:decisions"
+
+
+class Heartbeat(NodeThread):
+    """`interval` and `ttl` in seconds. What it writes it asks for, so that it knows nothing of the node."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        lease: Lease,
+        interval: float,
+        ttl: float,
+        info: Callable[[], Mapping[str, str]],
+        metrics: Callable[[], Mapping[str, str]],
+        views: Callable[[], Mapping[str, tuple[Mapping[str, str], list[object]]]],
+        watch: Callable[[], None],
+    ) -> None:
+        super().__init__(f"heartbeat_{identity.node_id}")
+        self._identity = identity
+        self._lease = lease
+        self._interval = interval
+        self._ttl = ttl
+        self._info = info
+        self._metrics = metrics
+        self._views = views
+        self._watch = watch
+        self._throttle = Throttle()
+        self._next_beat = float("-inf")
+
+    def client(self) -> redis.Redis:
+        """Answers within a fraction of the interval, so that a beat that hangs does not cost the lease."""
+        return livestate.client(timeout=max(0.2, min(3.0, self._interval / 3)))
+
+    def work(self) -> None:
+        while not self.stopping.is_set():
+            self.step()
+            self.stopping.wait(min(_TICK, self._interval))
+
+    def step(self) -> None:
+        self._watch()
+        try:
+            if time.monotonic() >= self._next_beat:
+                self.beat()
+                self._next_beat = time.monotonic() + self._interval
+            self._publish()
+        except (redis.RedisError, livestate.RedisUnavailable) as error:
+            if self._throttle.allows("redis", 10):
+                log.warning(
+                    "Redis was not told that %s lives (lease: %.1f s left): %s", self.name, self._lease.left, error
+                )
+
+    def beat(self) -> None:
+        """Write the heartbeat, then the rest. The lease counts from before the write began."""
+        begun = self._lease.now()
+        node_id = self._identity.node_id
+        client = self.client()
+        client.set(livestate.heartbeat_key(node_id), datetime.now(UTC).isoformat(), px=int(self._ttl * 1000))
+        self._lease.renew(begun)
+        pipe = client.pipeline(transaction=False)
+        pipe.hset(livestate.node_info_key(node_id), mapping=_hash(self._info()))
+        pipe.hset(livestate.metrics_key(node_id), mapping=_hash(self._metrics()))
+        pipe.execute()
+        log.debug("Heartbeat sent to Redis: %s", livestate.heartbeat_key(node_id))
+
+    def _publish(self) -> None:
+        views = self._views()
+        if not views:
+            return
+        now = datetime.now(UTC).isoformat()
+        pipe = self.client().pipeline(transaction=False)
+        for portfolio_id, (view, decisions) in views.items():
+            pipe.hset(livestate.state_key(portfolio_id), mapping=_hash({**view, "updated_at": now}))
+            if decisions:
+                key = decisions_key(portfolio_id)
+                pipe.rpush(key, *[json.dumps(decision, default=str) for decision in decisions])
+                pipe.ltrim(key, -DECISIONS_KEPT, -1)
+        pipe.hset(livestate.metrics_key(self._identity.node_id), mapping=_hash(self._metrics()))
+        pipe.execute()
+
+    def leave(self) -> None:
+        """Delete this node's keys: it is going. Redis being away is a log line; the keys then expire or are swept."""
+        node_id = self._identity.node_id
+        try:
+            self.client().delete(
+                livestate.heartbeat_key(node_id), livestate.metrics_key(node_id), livestate.node_info_key(node_id)
+            )
+        except (redis.RedisError, livestate.RedisUnavailable) as error:
+            log.warning("The keys of %s stay in Redis until they expire: %s", node_id, error)
+
+
+def _hash(fields: Mapping[str, str]) -> Any:
+    """A hash as redis-py's types want it (their dict is invariant in its key)."""
+    return dict(fields)

@@ -1,0 +1,114 @@
+"""Reads from the log what a portfolio has missed, up to the point from which its queue holds the rest (SPEC N7).
+
+`plan` is the pure decision: which offsets to read, and what the log can no longer tell. `Reader` does it, at full
+speed, with a Kafka client of its own, so that a portfolio far behind holds nobody else up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
+
+from market.messages import DecodeError
+from market.poison import PoisonCounter
+from nodes.subscription import Gap, Item, Position
+from portfolios.kernel.events import Cause, Event
+
+_BATCH = 2000
+
+
+@dataclass(frozen=True)
+class JoinPlan:
+    """`gaps` to read, and per partition why the log does not hold all of what was asked for."""
+
+    gaps: dict[Position, Gap]
+    losses: dict[Position, str]
+
+
+def plan(
+    wanted: Mapping[Position, int | None],
+    joins: Mapping[Position, int],
+    watermarks: Mapping[Position, tuple[int, int]],
+    recreated: frozenset[str] = frozenset(),
+) -> JoinPlan:
+    """From the next offset of each partition (None: begin at the live end) to its join point.
+
+    `watermarks` are (first offset held, end offset). A partition of a topic in `recreated`, one that no longer holds
+    its offset, or whose end lies below it, is a loss: it is read from the first offset that the log does hold.
+    """
+    gaps: dict[Position, Gap] = {}
+    losses: dict[Position, str] = {}
+    for position, join in joins.items():
+        start = wanted.get(position)
+        if start is None:
+            continue
+        low, high = watermarks[position]
+        if position[0] in recreated:
+            losses[position], start = "the topic was created anew", low
+        elif start < low:
+            losses[position], start = f"offsets {start} to {low - 1} are past retention", low
+        elif start > max(high, join):
+            losses[position], start = f"the log ends at {high}, below offset {start}", low
+        if start < join:
+            gaps[position] = Gap(start, join)
+    return JoinPlan(gaps, losses)
+
+
+class Reader:
+    """A Kafka client for one join. Close it when done."""
+
+    def __init__(self, consumer: Consumer, decode: Callable[[bytes], Event], poison: PoisonCounter) -> None:
+        self._consumer = consumer
+        self._decode = decode
+        self._poison = poison
+
+    def watermarks(self, positions: set[Position], timeout: float = 10.0) -> dict[Position, tuple[int, int]]:
+        """(first offset held, end offset) of each. Raises KafkaException when Kafka does not say in time."""
+        found: dict[Position, tuple[int, int]] = {}
+        for topic, partition in positions:
+            answer = self._consumer.get_watermark_offsets(
+                TopicPartition(topic, partition), timeout=timeout, cached=False
+            )
+            if answer is None:
+                raise KafkaException(KafkaError._TIMED_OUT)
+            found[topic, partition] = answer
+        return found
+
+    def read(self, gaps: Mapping[Position, Gap], keys: frozenset[bytes], stop: threading.Event) -> Iterator[list[Item]]:
+        """Batches of the wanted events in `gaps`, each partition in its order; ends early when `stop` is set."""
+        if not gaps:
+            return
+        open_gaps = dict(gaps)
+        self._consumer.assign([TopicPartition(t, p, gap.start) for (t, p), gap in gaps.items()])
+        while open_gaps and not stop.is_set():
+            messages = self._consumer.consume(_BATCH, 0.05)
+            items: list[Item] = []
+            for message in messages:
+                error = message.error()
+                if error is not None:
+                    if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+                        raise KafkaException(error)
+                    continue
+                topic, partition, offset = message.topic(), message.partition(), message.offset()
+                gap = open_gaps.get((topic, partition))
+                if gap is None or offset >= gap.end or message.key() not in keys:
+                    continue
+                cause = Cause(topic, partition, offset)
+                try:
+                    items.append(Item(self._decode(message.value()), cause))
+                except (DecodeError, UnicodeDecodeError, TypeError) as failure:
+                    self._poison.skip(*cause, failure)
+            if items:
+                yield items
+            asked = [TopicPartition(t, p) for t, p in open_gaps]
+            for tp in self._consumer.position(asked):
+                position = (tp.topic, tp.partition)
+                if tp.offset != OFFSET_INVALID and tp.offset >= open_gaps[position].end:
+                    del open_gaps[position]
+        self._consumer.unassign()
+
+    def close(self) -> None:
+        self._consumer.close()

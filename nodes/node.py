@@ -1,0 +1,377 @@
+"""A node: the order in which its threads start and stop, and the portfolios it runs (SPEC section 5).
+
+The constructor starts no thread and opens no connection; `start()` does.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, Producer
+from django.db import close_old_connections
+
+from market import bus, topic_admin, topics
+from market.alerting import Alerter
+from market.messages import COMMAND_TYPES, ControlCommand, ScheduleUpdate, decode_feedback, decode_price
+from market.poison import PoisonCounter
+from nodes import identity
+from nodes.announcer import Announcer
+from nodes.checkpointer import Checkpointer
+from nodes.consumer import LogConsumer
+from nodes.context import Context, Limits, TopicCatalogue
+from nodes.control import ControlListener
+from nodes.dispatcher import Dispatcher, Order
+from nodes.heartbeat import Heartbeat
+from nodes.lease import Lease
+from nodes.metrics import Metrics
+from nodes.processor import Processor
+from nodes.reconciler import Reconciler, Running, Steps
+from nodes.sender import Sender
+from nodes.thread import NodeThread
+from portfolios import ownership
+from portfolios.calendars import trading_days
+
+log = logging.getLogger(__name__)
+
+_KAFKA_SHARE = 2.0
+"""Seconds of the stop's deadline kept for closing what is left after the portfolios."""
+
+
+class Node:
+    """`config` is the configuration's `node` section; `home` holds the calendars' cache."""
+
+    def __init__(
+        self, node_id: str, config: Any, home: Path, pruning: bool = True, max_portfolios: int | None = None
+    ) -> None:
+        self.node_id = node_id
+        self.max_portfolios = max_portfolios or config.max_portfolios
+        self._config = config
+        self._home = home
+        self._pruning = pruning
+        self._identity = identity.of_this_process(node_id)
+        self._lease = Lease(config.heartbeat_ttl)
+        self._processors: dict[str, Processor] = {}
+        self._refused: dict[str, tuple[int, str]] = {}
+        self._lock = threading.Lock()
+        self._started = threading.Event()
+        self._stopped = threading.Event()
+        self._started_at = datetime.now(UTC)
+        self._state = "starting"
+        self._dead: set[str] = set()
+        self._prepared = False
+
+    # -- starting ----------------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Build the parts, talk to each server, take the id, and take new epochs for what it owns; no thread yet.
+
+        Raises NodeIdInUse, KafkaUnavailable, redis.RedisError or django.db.Error.
+        """
+        log.info("Starting ExecutionNode: %s", self.node_id)
+        self._build()
+        log.info("Connecting to Redis, Kafka (%s) and the database", bus.bootstrap())
+        identity.ensure_free(self._identity, self._heartbeat.client(), self._config.heartbeat_interval)
+        self._catalogue.partitions(topics.ORDERS_SUBMISSION)
+        self._heartbeat.beat()
+        self._take_new_epochs()
+        self._prepared = True
+
+    def start(self) -> None:
+        """Prepare, unless that is done, then start the threads. A second start warns."""
+        if self._started.is_set():
+            log.warning("ExecutionNode %s is already running", self.node_id)
+            return
+        if not self._prepared:
+            self.prepare()
+        self._started.set()
+        self._state = "running"
+        for thread in self._threads():
+            thread.start()
+        log.info(
+            "ExecutionNode %s ready, processing events (heartbeat every %g s, at most %d portfolios)",
+            self.node_id, self._config.heartbeat_interval, self.max_portfolios,
+        )  # fmt: skip
+
+    def _build(self) -> None:
+        c = self._config
+        self._alert_producer: Producer = bus.make_producer(f"{self.node_id}.alerts", linger_ms=5)
+        alerter = self._alerter = Alerter(self.node_id, self._alert_producer)
+        self._sender = Sender(bus.make_producer(f"{self.node_id}.orders"), self._lease)
+        self._checkpointer = Checkpointer(f"checkpointer_{self.node_id}", self._sender, alerter)
+        self._market = LogConsumer(f"market_{self.node_id}", self._consumer("market"), decode_price, alerter)
+        self._feedback = LogConsumer(f"feedback_{self.node_id}", self._consumer("feedback"), decode_feedback, alerter)
+        self._catalogue = TopicCatalogue(topic_admin.catalogue)
+        self._context = Context(
+            node_id=self.node_id,
+            limits=Limits(c.max_queue_size, c.checkpoint_interval, c.resend_interval),
+            market=self._market,
+            feedback=self._feedback,
+            checkpointer=self._checkpointer,
+            sender=self._sender,
+            lease=self._lease,
+            alerter=alerter,
+            catalogue=self._catalogue,
+            make_reader=lambda client_id: bus.make_consumer(client_id, None, **{"enable.partition.eof": True}),
+            trading_days=self._trading_days,
+            partition_pruning=self._pruning,
+        )
+        self._metrics = Metrics(self._market, self._checkpointer, self._sender)
+        self._heartbeat = Heartbeat(
+            self._identity, self._lease, c.heartbeat_interval, c.heartbeat_ttl,
+            info=self._info, metrics=self._read_metrics, views=self._views, watch=self._watch,
+        )  # fmt: skip
+        self._reconciler = Reconciler(self.node_id, c.reconcile_interval, self._running, self._carry_out)
+        self._announcer = Announcer(self.node_id, self._identity.instance, self._wanted_codes, c.interest_interval)
+        self._dispatcher = Dispatcher(self.node_id, self._handlers())
+        self._control = ControlListener(
+            self.node_id,
+            PoisonCounter(alerter),
+            self._on_schedule,
+            self._on_command,
+            lambda _: self._announcer.request(),
+        )
+
+    def _consumer(self, what: str) -> Callable[[], Consumer]:
+        return lambda: bus.make_consumer(f"{self.node_id}.{what}")
+
+    def _threads(self) -> list[NodeThread]:
+        return [
+            self._heartbeat, self._checkpointer, self._feedback, self._market, self._control, self._announcer,
+            self._reconciler,
+        ]  # fmt: skip
+
+    def _take_new_epochs(self) -> None:
+        """What this id owned before belongs to a process that is gone: its epochs must end with it (SPEC N10)."""
+        for owned in ownership.owned_by(self.node_id):
+            ownership.hand_over(owned, self.node_id, f"{self.node_id} has started anew")
+        close_old_connections()
+
+    def _trading_days(self, market: str) -> tuple[date, ...]:
+        return trading_days(market, self._home)
+
+    # -- what it runs --------------------------------------------------------------------------------------------------
+
+    def _running(self) -> Mapping[str, Running]:
+        with self._lock:
+            return {
+                pid: Running(p.epoch, p.config_version, not p.is_alive()) for pid, p in self._processors.items()
+            }  # fmt: skip
+
+    def _carry_out(self, steps: Steps) -> None:
+        with self._lock:
+            for portfolio_id in steps.forget:
+                self._forget(self._processors.pop(portfolio_id))
+            for portfolio_id in (*steps.discard, *steps.stop, *steps.reload):
+                ending = "user_stop" if portfolio_id in steps.stop else "discard"
+                processor = self._processors[portfolio_id]
+                if portfolio_id in steps.reload:
+                    processor.reload()
+                elif not processor.stopping.is_set():
+                    log.info(
+                        "Portfolio %s: %s", portfolio_id, "stopping" if ending == "user_stop" else "dropped: not ours"
+                    )
+                    processor.end(ending, time.monotonic() + self._config.stop_timeout)  # type: ignore[arg-type]
+            for portfolio_id, epoch in steps.start:
+                if self._refused.get(portfolio_id, (0, ""))[0] == epoch or self._stopped.is_set():
+                    continue
+                processor = self._processors[portfolio_id] = Processor(self._context, portfolio_id, epoch)
+                processor.start()
+        if steps.forget:
+            self._reconciler.wake()
+
+    def _forget(self, processor: Processor) -> None:
+        """It has ended. One that could not be loaded is not tried again under the same epoch."""
+        self._metrics.retire(processor)
+        if processor.failure:
+            self._refused[processor.portfolio_id] = (processor.epoch, processor.failure)
+        if processor.died:
+            self._alerter.raise_alert(
+                "component_error", "critical", f"Portfolio {processor.portfolio_id} died and is started again: "
+                f"{processor.error}", portfolio_id=processor.portfolio_id,
+            )  # fmt: skip
+
+    # -- commands ------------------------------------------------------------------------------------------------------
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        return self._dispatcher
+
+    def _handlers(self) -> dict[str, Callable[[Order], str]]:
+        def wake(_order: Order) -> str:
+            self._reconciler.wake()
+            return "reconciling"
+
+        def reload(order: Order) -> str:
+            self._refused.pop(order.target_id, None)
+            return wake(order)
+
+        names = ("portfolio.start", "portfolio.stop", "portfolio.migrate_in", "node.drain", "node.enable")
+        return {
+            **dict.fromkeys(names, wake),
+            "portfolio.reload": reload,
+            "portfolio.migrate_out": self._migrate_out,
+            "node.shutdown": self._shut_down,
+        }
+
+    def _migrate_out(self, order: Order) -> str:
+        """The source's part of a planned move: stop, and let the last checkpoint and the hand-over be one (SPEC S4)."""
+        target = str(order.params.get("target", ownership.NOBODY))
+        with self._lock:
+            processor = self._processors.get(order.target_id)
+        if processor is None or processor.epoch != order.epoch:
+            return "not run here at this epoch"
+        processor.target = target
+        processor.end("give_back", time.monotonic() + self._config.stop_timeout)
+        processor.join(self._config.stop_timeout)
+        return f"handed over to {target or 'nobody'}" if processor.given_back else "could not be handed over"
+
+    def _shut_down(self, _order: Order) -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return "shutting down"
+
+    def _on_schedule(self, update: ScheduleUpdate) -> None:
+        log.info("Plan %d: %d portfolios for %s", update.plan_version, len(update.portfolios), self.node_id)
+        self._reconciler.wake()
+
+    def _on_command(self, command: ControlCommand) -> None:
+        """Kafka's door is open to every node: only what is meant for this one is executed here."""
+        about = command.command_type.partition(".")[0]
+        if command.command_type in COMMAND_TYPES and about == "engine":
+            return
+        if command.target_id != self.node_id and command.target_id not in self._processors:
+            return
+        epoch = command.params.get("epoch")
+        self._dispatcher.execute(
+            Order(
+                command.command_id,
+                command.command_type,
+                command.target_id,
+                epoch if isinstance(epoch, int) else None,
+                command.params,
+                "kafka",
+            )
+        )
+
+    # -- what it says of itself ----------------------------------------------------------------------------------------
+
+    def _info(self) -> dict[str, str]:
+        me = self._identity
+        return {
+            "host": me.host,
+            "pid": str(me.pid),
+            "process_started": f"{me.started:.3f}",
+            "instance": me.instance,
+            "started_at": self._started_at.isoformat(),
+            "max_portfolios": str(self.max_portfolios),
+            "version": _version(),
+            "state": self._state,
+        }
+
+    def _read_metrics(self) -> dict[str, str]:
+        with self._lock:
+            processors = list(self._processors.values())
+        return self._metrics.read(processors)
+
+    def _views(self) -> dict[str, tuple[Mapping[str, str], list[object]]]:
+        with self._lock:
+            processors = [p for p in self._processors.values() if p.view and p.running.is_set()]
+        return {p.portfolio_id: (p.view, p.take_decisions()) for p in processors}
+
+    def _wanted_codes(self) -> frozenset[str]:
+        return frozenset(self._market.interest.keys())
+
+    def _watch(self) -> None:
+        """Notice dead threads and the end of the lease; both make the node unhealthy, and are said once."""
+        for thread in self._threads():
+            if thread.died and thread.name not in self._dead:
+                self._dead.add(thread.name)
+                self._alerter.raise_alert(
+                    "component_error", "critical", f"Thread {thread.name} of {self.node_id} has died: {thread.error}",
+                    thread=thread.name,
+                )  # fmt: skip
+        if self._state not in ("running", "fenced", "unhealthy"):
+            return
+        if not self._lease.valid:
+            state = "fenced"
+        elif self._dead or not self._checkpointer.healthy.is_set() or not self._reconciler.reachable:
+            state = "unhealthy"
+        else:
+            state = "running"
+        if state != self._state:
+            log.warning("ExecutionNode %s is %s (was %s)", self.node_id, state, self._state)
+            self._state = state
+            if state == "running":
+                self._reconciler.wake()
+
+    # -- stopping ------------------------------------------------------------------------------------------------------
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Stop in one deadline, in this order (SPEC N12). Safe to call twice, and before start.
+
+        1. take in nothing new: no more reconciling, no more commands, no more ticks routed;
+        2. every portfolio drains its queue, waits up to 2 s for answers, and saves itself and is given back in one
+           transaction: from then on the scheduler may place it elsewhere;
+        3. the checkpointer and the sender finish what they hold;
+        4. say goodbye, stop the heartbeat, delete the node's keys — not earlier: until here it still owned portfolios;
+        5. close Kafka.
+        """
+        if not self._started.is_set() or self._stopped.is_set():
+            return
+        self._stopped.set()
+        deadline = time.monotonic() + (timeout or self._config.stop_timeout)
+        log.info("Stopping ExecutionNode %s gracefully", self.node_id)
+        self._state = "stopping"
+        for thread in (self._reconciler, self._control):
+            thread.request_stop()
+        self._market.paused.set()
+        self._reconciler.join(_left(deadline))
+
+        with self._lock:
+            processors = list(self._processors.values())
+        log.info("Waiting for queues to drain (%d messages remaining)", sum(p.queued for p in processors))
+        for processor in processors:
+            if not processor.stopping.is_set():
+                processor.end("give_back", deadline - _KAFKA_SHARE)
+        for processor in processors:
+            processor.join(_left(deadline - _KAFKA_SHARE))
+            if not processor.given_back and processor.is_alive():
+                log.error("Portfolio %s was not given back in time; the scheduler will move it", processor.portfolio_id)
+
+        self._checkpointer.request_stop()
+        self._checkpointer.join(_left(deadline))
+        undelivered = self._sender.close(min(2.0, _left(deadline)))
+        if undelivered:
+            log.error("%d orders were not delivered to Kafka; their portfolios' next owners send them", undelivered)
+
+        self._announcer.request_stop()
+        self._announcer.join(_left(deadline))
+        self._heartbeat.request_stop()
+        self._heartbeat.join(_left(deadline))
+        self._heartbeat.leave()
+
+        for consumer in (self._market, self._feedback, self._control):
+            consumer.request_stop()
+        for consumer in (self._market, self._feedback, self._control):
+            consumer.join(_left(deadline))
+        self._alert_producer.flush(min(1.0, _left(deadline)))
+        log.info("ExecutionNode %s stopped", self.node_id)
+
+
+def _left(deadline: float) -> float:
+    return max(0.05, deadline - time.monotonic())
+
+
+def _version() -> str:
+    try:
+        return version("ginkgo-live")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,514 @@
+"""One portfolio's thread: it restores it, lets it catch up, and from then on applies what comes (SPEC N2, N7).
+
+Every way into running — first start, migration, failover, overload, an error in a component, the end of fencing — is
+the same: restore the checkpoint, send again what was not answered, read on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from datetime import UTC, datetime
+from typing import Literal, TypeAlias
+
+import msgspec
+from confluent_kafka import KafkaException
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from market import topics
+from market.bus import KafkaUnavailable
+from market.messages import Feedback
+from market.models import OutboxMessage
+from nodes import reload, runtime
+from nodes.checkpointer import Request
+from nodes.consumer import LogConsumer
+from nodes.context import Context
+from nodes.joiner import JoinPlan, Reader, plan
+from nodes.runtime import Poisoned, Runtime, Unloadable
+from nodes.subscription import Item, Position, Subscription
+from nodes.thread import NodeThread
+from portfolios import checkpoints, lifecycle, ownership
+from portfolios.kernel.events import Cause
+from portfolios.kernel.money import to_decimal
+from portfolios.kernel.orders import Intent, Order
+from portfolios.kernel.portfolio import FeedbackGap
+from portfolios.kernel.signals import Decision
+from portfolios.models.portfolio import Status
+
+log = logging.getLogger(__name__)
+
+Ending: TypeAlias = Literal["", "discard", "give_back", "user_stop"]
+OUTBOX_TOPIC = "ginkgo.outbox"
+"""Where feedback that was read from the engine's outbox table stands, as a cause."""
+_TRIES = 3
+_PAUSE = 0.05
+_VIEW_EVERY = 1.0
+
+
+class Discarded(Exception):
+    """This portfolio is not ours (any more): memory is dropped, nothing is sent."""
+
+
+class Processor(NodeThread):
+    """`running` is set once it is live. `end(...)` decides how it stops; `given_back` says whether it gave it back."""
+
+    def __init__(self, context: Context, portfolio_id: str, epoch: int) -> None:
+        super().__init__(f"portfolio_{portfolio_id[:8]}_{context.node_id}")
+        self.context = context
+        self.portfolio_id = portfolio_id
+        self.epoch = epoch
+        self.running = threading.Event()
+        self.runtime: Runtime | None = None
+        self.failure = ""
+        self.given_back = False
+        self.target = ownership.NOBODY
+        self.applied = 0
+        self.skipped = 0
+        self.dropped = 0
+        self.pressure = 0
+        self._wake = threading.Event()
+        self._ending: Ending = ""
+        self._deadline = float("inf")
+        self._market: Subscription | None = None
+        self._feedback: Subscription | None = None
+        self._failures: dict[Cause, int] = {}
+        self._skip: frozenset[tuple[str, int, int]] = frozenset()
+        self._sent_at: dict[str, float] = {}
+        self._resend_now = threading.Event()
+        self._saved_at = 0.0
+        self._viewed_at = 0.0
+        self._reload = threading.Event()
+        self.refused_version = 0
+        self.positions: set[Position] = set()
+        self.view: dict[str, str] = {}
+        self.decisions: deque[Decision] = deque(maxlen=1000)
+
+    # -- called by others ------------------------------------------------------------------------------------------
+
+    def end(self, ending: Ending, deadline: float = float("inf")) -> None:
+        """Stop: `discard` at once and silently, or finish, save and give the portfolio back before the deadline."""
+        self._ending = ending
+        self._deadline = deadline
+        self.request_stop()
+
+    def request_stop(self) -> None:
+        super().request_stop()
+        self._wake.set()
+
+    def reload(self) -> None:
+        """A newer configuration is there: take it over as soon as what is queued now is applied (SPEC N5)."""
+        self._reload.set()
+        self._wake.set()
+
+    def take_decisions(self) -> list[object]:
+        """What was decided since the last call, oldest first, ready for JSON."""
+        taken: list[object] = []
+        while self.decisions:
+            taken.append(msgspec.to_builtins(self.decisions.popleft()))
+        return taken
+
+    @property
+    def drops(self) -> int:
+        market = self._market
+        return self.dropped + (market.dropped if market is not None else 0)
+
+    @property
+    def pressures(self) -> int:
+        market = self._market
+        return self.pressure + (market.pressure if market is not None else 0)
+
+    @property
+    def queued(self) -> int:
+        return sum(s.queued for s in (self._market, self._feedback) if s is not None)
+
+    @property
+    def config_version(self) -> int:
+        """The newest version it has taken over or refused; 0 while it starts."""
+        return max(self.runtime.config_version, self.refused_version) if self.runtime is not None else 0
+
+    # -- the thread ------------------------------------------------------------------------------------------------
+
+    def work(self) -> None:
+        while not self._done():
+            try:
+                self._start()
+                self._live()
+                return
+            except Poisoned as poisoned:
+                self._on_poisoned(poisoned)
+            except FeedbackGap as gap:
+                self.alert("data_gap", "critical", f"waits for its feedback: {gap}")
+                self._pause()
+            except reload.DrainTimeout as late:
+                log.warning("Portfolio %s joins again from its checkpoint: %s", self.portfolio_id, late)
+            except Discarded as reason:
+                self.end("discard")
+                log.warning("Portfolio %s is dropped: %s", self.portfolio_id, reason)
+            except Unloadable as error:
+                self._on_unloadable(error)
+            except (KafkaException, KafkaUnavailable, DatabaseError) as error:
+                log.warning("Portfolio %s starts again in a moment: %s", self.portfolio_id, error)
+                connection.close()
+                self._pause()
+            finally:
+                self._leave()
+
+    def _done(self) -> bool:
+        """Whoever is to give its portfolio back tries until the deadline; all others end when they are asked to."""
+        if not self.stopping.is_set():
+            return False
+        return self._ending in ("", "discard") or time.monotonic() >= self._deadline
+
+    def _pause(self) -> None:
+        self._wake.clear()
+        self._wake.wait(1.0)
+
+    def _leave(self) -> None:
+        self.running.clear()
+        for consumer, subscription in ((self.context.market, self._market), (self.context.feedback, self._feedback)):
+            if subscription is not None:
+                consumer.detach(subscription.portfolio_id)
+        if self._market is not None:
+            self.dropped += self._market.dropped
+            self.pressure += self._market.pressure
+        self._market = self._feedback = None
+        self.context.checkpointer.forget(self.portfolio_id)
+
+    # -- starting (N7) -----------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        """1. restore; 2. send again; 3. register with the live stream; 4. read up to there; 5. checkpoint; 6. live.
+
+        A crash after any of these leaves the checkpoint as it was found, or as step 5 wrote it: the successor begins
+        anew with the same ids.
+        """
+        loaded = checkpoints.load(self.portfolio_id)
+        if loaded is None or (loaded.node_id, loaded.epoch) != (self.context.node_id, self.epoch):
+            raise Discarded("it has another owner")
+        stopped_by_user = bool(loaded.state) and not _has_market(loaded.offsets)
+        run, refused = runtime.restore(loaded, self.context.rules(loaded.market))
+        self.runtime = run
+        if refused:
+            self.refused_version = loaded.version
+            self.alert("reload_failed", "critical", f"goes on with its old configuration: {refused}")
+        if not stopped_by_user:
+            self._send_again(run.portfolio.unanswered())
+
+        policy = run.portfolio.config.policy.backpressure
+        market = self._market = Subscription(
+            self.portfolio_id, run.keys, policy, self.context.limits.max_queue_size, self._wake.set
+        )
+        feedback = self._feedback = Subscription(
+            self.portfolio_id, frozenset({self.portfolio_id.encode()}), None, 0, self._wake.set
+        )
+        self._join(run, self.context.feedback, feedback, {self.context.feedback_position(self.portfolio_id)})
+        self.positions = self.context.market_positions(run.portfolio.codes)
+        self._join(run, self.context.market, market, self.positions)
+        if stopped_by_user:
+            run.intents.extend(run.portfolio.cancel_unanswered(Cause("ginkgo.start", 0, self.epoch)))
+        self.save(wait=True)
+        self.look(run)
+        lifecycle.enter(self.portfolio_id, Status.RUNNING, refused, taking_over=True)
+        self.running.set()
+        log.info("PortfolioProcessor-%s started at epoch %d (%s)", self.portfolio_id, self.epoch, loaded.name)
+
+    def _join(self, run: Runtime, consumer: LogConsumer, subscription: Subscription, positions: set[Position]) -> None:
+        """Register, then read what lies between the checkpoint's offsets and the point of registration."""
+        self.catch_up(run, consumer, subscription, positions, {p: run.next_offset(p) for p in positions})
+
+    def catch_up(
+        self,
+        run: Runtime,
+        consumer: LogConsumer,
+        subscription: Subscription,
+        positions: set[Position],
+        wanted: dict[Position, int | None] | None,
+        decided: frozenset[Position] = frozenset(),
+    ) -> None:
+        """Register with the live stream and read from the log what lies before: from `wanted`, or else from where a
+        full queue had to halt. Its queue must be empty, but for partitions `decided` by what is still in it.
+        """
+        reader = Reader(self.context.make_reader(f"{self.name}_join"), consumer.decode, consumer.poison)
+        try:
+            watermarks = reader.watermarks(positions)
+            ends = {position: end for position, (_, end) in watermarks.items()}
+            attached = consumer.attach(subscription, ends, self.context.limits.start_timeout)
+            if attached is None:
+                raise KafkaUnavailable(f"{consumer.name} did not answer in time")
+            if wanted is None:
+                wanted = {position: attached.halted.get(position) for position in positions}
+            recreated = self._recreated(run, positions)
+            join = plan(wanted, attached.joins, watermarks, recreated)
+            self._account_for_losses(run, join)
+            for items in reader.read(join.gaps, subscription.keys, self.stopping):
+                self.wait_until_allowed()
+                self._apply(run, items)
+                if run.intents:
+                    self.save()
+            if self.stopping.is_set() and join.gaps:
+                return
+            run.advance({p: join for p, join in attached.joins.items() if p not in decided or p in attached.halted})
+        finally:
+            reader.close()
+
+    def _recreated(self, run: Runtime, positions: set[Position]) -> frozenset[str]:
+        names = {topic for topic, _ in positions}
+        ids = self.context.catalogue.ids(names)
+        changed = frozenset(name for name, known in run.topic_ids.items() if name in ids and ids[name] != known)
+        run.topic_ids.update(ids)
+        return changed
+
+    def _account_for_losses(self, run: Runtime, join: JoinPlan) -> None:
+        """What the log can no longer tell is said loudly; the ids of what follows are those of a new life."""
+        if not join.losses:
+            return
+        run.portfolio.incarnation += 1
+        run.offsets = {
+            topic: {p: o for p, o in parts.items() if (topic, p) not in join.losses}
+            for topic, parts in run.offsets.items()
+        }
+        what = "; ".join(f"{topic}:{partition}: {why}" for (topic, partition), why in sorted(join.losses.items()))
+        self.alert("data_gap", "critical", f"has lost part of its log, incarnation {run.portfolio.incarnation}: {what}")
+
+    def _send_again(self, intents: list[Intent]) -> None:
+        if intents and self.context.sender.send(intents, self.epoch, self._on_failure):
+            log.info("Portfolio %s: sent again %d orders without an answer", self.portfolio_id, len(intents))
+        now = time.monotonic()
+        self._sent_at = {_id(intent): now for intent in intents}
+
+    # -- living ------------------------------------------------------------------------------------------------------
+
+    def _live(self) -> None:
+        run, market, feedback = self.runtime, self._market, self._feedback
+        assert run is not None and market is not None and feedback is not None
+        while not self.stopping.is_set():
+            self.wait_until_allowed()
+            worked = self.step(run, market, feedback)
+            self._timers(run, market)
+            if self._reload.is_set():
+                self._reload.clear()
+                reload.reload(self, run, market, feedback)
+            elif worked:
+                continue
+            elif market.halted is not None:
+                self.catch_up(run, self.context.market, market, self.positions, None)
+                continue
+            self._wake.wait(_PAUSE)
+            self._wake.clear()
+        if self._ending in ("give_back", "user_stop"):
+            self._finish(run, market, feedback)
+
+    def step(self, run: Runtime, market: Subscription, feedback: Subscription) -> bool:
+        """Apply one batch, feedback first; whether there was one."""
+        subscription = feedback if feedback.batches else market
+        items = subscription.pop()
+        if items is None:
+            return False
+        try:
+            self._apply(run, items)
+        finally:
+            subscription.took(len(items))
+        if run.intents or run.ledger or subscription is feedback:
+            self.save()
+        return True
+
+    def _apply(self, run: Runtime, items: list[Item]) -> None:
+        if isinstance(items[0].event, Feedback):
+            for item in items:
+                self._apply_feedback(run, item)
+        else:
+            run.apply(items, self._skip)
+        self.applied += len(items)
+
+    def _apply_feedback(self, run: Runtime, item: Item) -> None:
+        event = item.event
+        assert isinstance(event, Feedback)
+        if event.pseq > run.portfolio.pseq + 1:
+            self._fill_gap(run, event.pseq)
+        run.book(event)
+        run.apply([item], self._skip)
+        self._sent_at.pop(event.order_id, None)
+
+    def _fill_gap(self, run: Runtime, upto: int) -> None:
+        """Feedback that did not come by Kafka is read from the engine's outbox table (SPEC P4)."""
+        rows = OutboxMessage.objects.filter(
+            portfolio_id=self.portfolio_id, pseq__gt=run.portfolio.pseq, pseq__lt=upto
+        ).order_by("pseq")
+        for row in rows:
+            missing = self.context.feedback.decode(row.message.encode())
+            assert isinstance(missing, Feedback)
+            run.book(missing)
+            run.apply([Item(missing, Cause(OUTBOX_TOPIC, 0, row.pseq))])
+        log.info("Portfolio %s: read feedback up to %d from the outbox", self.portfolio_id, run.portfolio.pseq)
+
+    def _timers(self, run: Runtime, market: Subscription) -> None:
+        now = time.monotonic()
+        if now - self._viewed_at >= _VIEW_EVERY:
+            self._viewed_at = now
+            self.look(run)
+        if self._resend_now.is_set() or self._overdue(now):
+            self._resend(run, now)
+        if now - self._saved_at >= self.context.limits.checkpoint_interval:
+            self._note_positions(run, market)
+            self._saved_at = now
+            if run.dirty or run.intents:
+                self.save()
+
+    def look(self, run: Runtime) -> None:
+        """What the outside sees of this portfolio; made here, in its own thread, and replaced whole."""
+        portfolio = run.portfolio
+        self.decisions.extend(portfolio.take_decisions())
+        self.view = {
+            "cash": str(to_decimal(portfolio.cash)),
+            "total_value": str(to_decimal(portfolio.total_value)),
+            "frozen": str(to_decimal(portfolio.frozen)),
+            "position_count": str(sum(1 for p in portfolio.positions.values() if p.volume)),
+            "open_orders": str(len(portfolio.open_orders())),
+            "node_id": self.context.node_id,
+            "epoch": str(self.epoch),
+            "version": str(run.config_version),
+            "event_time": portfolio.now.isoformat(),
+            "pseq": str(portfolio.pseq),
+        }
+
+    def _note_positions(self, run: Runtime, market: Subscription) -> None:
+        """Move the offsets on over what nobody here wanted. Read before looking at the queue: see LogConsumer."""
+        positions = self.context.market.positions
+        if not market.batches and market.whole:
+            run.advance({position: offset for position, offset in positions.items() if position in self.positions})
+
+    def _overdue(self, now: float) -> bool:
+        return any(now - at >= self.context.limits.resend_interval for at in self._sent_at.values())
+
+    def _resend(self, run: Runtime, now: float) -> None:
+        """Checkpoint, then send all that is unanswered: what is sent is in a committed checkpoint, always."""
+        self._resend_now.clear()
+        pending = {_id(intent) for intent in run.intents}
+        again = [intent for intent in run.portfolio.unanswered() if _id(intent) not in pending]
+        self._sent_at = {}
+        run.intents[:0] = again
+        if run.intents:
+            self.save()
+
+    def _on_failure(self, _intent: Intent) -> None:
+        self._resend_now.set()
+        self._wake.set()
+
+    # -- saving ------------------------------------------------------------------------------------------------------
+
+    def save(self, wait: bool = False) -> None:
+        """Hand a checkpoint over; with `wait`, until it is committed (or the portfolio is lost, or to be discarded)."""
+        run = self.runtime
+        assert run is not None
+        save, intents = run.take_save()
+        committed = threading.Event()
+        now = self._saved_at = time.monotonic()
+        for intent in intents:
+            self._sent_at[_id(intent)] = now
+        self.context.checkpointer.submit(
+            Request(
+                save,
+                intents,
+                on_committed=committed.set,
+                on_lost=self._on_lost,
+                on_failure=self._on_failure,
+                on_held=self._resend_now.set,
+            )
+        )
+        while wait and not committed.wait(_PAUSE):
+            if self._ending == "discard" or time.monotonic() > self._deadline:
+                raise Discarded("it was given up while its checkpoint was being written")
+
+    def _on_lost(self) -> None:
+        """The checkpoint found another epoch: someone else owns it now."""
+        log.warning("Portfolio %s is not ours any more (epoch %d is over)", self.portfolio_id, self.epoch)
+        self.end("discard")
+
+    def wait_until_allowed(self) -> None:
+        """Hold still while the node's lease is over or checkpoints cannot be written; events wait in the log."""
+        while not (self.context.lease.valid and self.context.checkpointer.healthy.is_set()):
+            if self.stopping.wait(_PAUSE):
+                return
+
+    # -- ending ------------------------------------------------------------------------------------------------------
+
+    def _finish(self, run: Runtime, market: Subscription, feedback: Subscription) -> None:
+        """Take in no more, empty the queue, wait a little for answers, save and give back in one transaction."""
+        lifecycle.enter(self.portfolio_id, Status.STOPPING)
+        self.context.market.detach(self.portfolio_id)
+        patience = 0.0
+        while time.monotonic() < self._deadline:
+            if self.step(run, market, feedback):
+                continue
+            if run.intents:
+                self.save()
+            waiting = run.portfolio.unanswered()
+            patience = patience or time.monotonic() + self.context.limits.answer_wait
+            if not waiting or time.monotonic() >= min(patience, self._deadline):
+                break
+            self._wake.wait(_PAUSE)
+            self._wake.clear()
+        run.portfolio.on_stop()
+        self.save(wait=True)
+        if self._ending == "user_stop":
+            run.offsets = {t: parts for t, parts in run.offsets.items() if not _is_market(t)}
+        save, _ = run.take_save()
+        read = ownership.Ownership(self.portfolio_id, self.context.node_id, self.epoch)
+        reason = "stopped by its user" if self._ending == "user_stop" else f"given up by {self.context.node_id}"
+        done = ownership.hand_over(read, self.target, reason, lambda: not checkpoints.save([save], _now()))
+        self.given_back = done is not None
+        if self.given_back:
+            lifecycle.enter(self.portfolio_id, Status.STOPPED)
+            log.info("Portfolio %s: saved and given back (%s)", self.portfolio_id, reason)
+
+    # -- trouble -----------------------------------------------------------------------------------------------------
+
+    def _on_poisoned(self, poisoned: Poisoned) -> None:
+        """Restore the last checkpoint and try again; at the third time skip the event, and go on (SPEC P4)."""
+        cause = poisoned.item.cause
+        tries = self._failures[cause] = self._failures.get(cause, 0) + 1
+        log.error(
+            "Portfolio %s: %s at %s, try %d", self.portfolio_id, poisoned, _where(cause), tries, exc_info=poisoned.error
+        )
+        if tries >= _TRIES:
+            self._skip |= {tuple(cause)}  # type: ignore[arg-type]
+            self.skipped += 1
+            self.alert("component_error", "critical", f"skips the event at {_where(cause)}, which fails: {poisoned}")
+
+    def _on_unloadable(self, error: Unloadable) -> None:
+        self.failure = str(error)
+        self.end("discard")
+        lifecycle.enter(self.portfolio_id, Status.ERROR, self.failure)
+        self.alert("component_error", "critical", f"cannot be started: {error}")
+
+    def alert(self, alert_type: str, severity: Literal["warning", "critical"], what: str) -> None:
+        self.context.alerter.raise_alert(
+            alert_type,
+            severity,
+            f"Portfolio {self.portfolio_id} {what}",
+            portfolio_id=self.portfolio_id,
+            epoch=self.epoch,
+        )
+
+
+def _id(intent: Intent) -> str:
+    return intent.order_id if isinstance(intent, Order) else intent.cancel_id
+
+
+def _is_market(topic: str) -> bool:
+    return topic in topics.MARKET_DATA.values()
+
+
+def _has_market(offsets: checkpoints.Offsets) -> bool:
+    return any(_is_market(topic) for topic in offsets)
+
+
+def _where(cause: Cause) -> str:
+    return f"{cause.topic}:{cause.partition}:{cause.offset}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,124 @@
+"""The thread that compares what MySQL says this node owns with what it runs, and makes the two agree (SPEC idea 3).
+
+Commands and plan updates only wake it; were all of them lost, its own interval would end in the same place.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from nodes.thread import NodeThread
+from portfolios.models import Assignment
+from portfolios.models.portfolio import DesiredState
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Owned:
+    """A row of what this node owns by MySQL."""
+
+    epoch: int
+    desired_state: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Running:
+    """A portfolio that this node runs: at which epoch and configuration, and whether its thread has ended."""
+
+    epoch: int
+    version: int
+    ended: bool
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What is to be done: start (id, epoch), discard, stop for the user, reload, and forget those that have ended."""
+
+    start: tuple[tuple[str, int], ...] = ()
+    discard: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
+    reload: tuple[str, ...] = ()
+    forget: tuple[str, ...] = ()
+
+
+def compare(owned: Mapping[str, Owned], running: Mapping[str, Running]) -> Steps:
+    """The pure decision: the steps that bring `running` to `owned`."""
+    start, discard, stop, reload, forget = [], [], [], [], []
+    for portfolio_id, r in running.items():
+        o = owned.get(portfolio_id)
+        if r.ended:
+            forget.append(portfolio_id)
+        elif o is None or o.epoch != r.epoch:
+            discard.append(portfolio_id)
+        elif o.desired_state == DesiredState.STOPPED:
+            stop.append(portfolio_id)
+        elif r.version and o.version > r.version:
+            reload.append(portfolio_id)
+    for portfolio_id, o in owned.items():
+        # One that was stopped before it was ever started here is given back by the same way: start, then stop.
+        if portfolio_id not in running:
+            start.append((portfolio_id, o.epoch))
+    return Steps(tuple(sorted(start)), tuple(discard), tuple(stop), tuple(reload), tuple(forget))
+
+
+class Reconciler(NodeThread):
+    """`apply` carries the steps out; it is the node's."""
+
+    def __init__(
+        self,
+        node_id: str,
+        interval: float,
+        running: Callable[[], Mapping[str, Running]],
+        apply: Callable[[Steps], None],
+    ) -> None:
+        super().__init__(f"reconciler_{node_id}")
+        self._node_id = node_id
+        self._interval = interval
+        self._running = running
+        self._apply = apply
+        self._wake = threading.Event()
+        self.reachable = True
+
+    def wake(self) -> None:
+        """Compare now, not at the next interval."""
+        self._wake.set()
+
+    def request_stop(self) -> None:
+        super().request_stop()
+        self._wake.set()
+
+    def work(self) -> None:
+        while not self.stopping.is_set():
+            self.step()
+            self._wake.wait(self._interval)
+            self._wake.clear()
+
+    def step(self) -> bool:
+        """One comparison; False if MySQL did not answer (nothing is changed then)."""
+        try:
+            steps = compare(owned_by(self._node_id), self._running())
+        except DatabaseError as error:
+            if self.reachable:
+                log.warning("MySQL does not say what %s owns, it goes on with what it runs: %s", self._node_id, error)
+            self.reachable = False
+            connection.close()
+            return False
+        self.reachable = True
+        if not self.stopping.is_set():
+            self._apply(steps)
+        return True
+
+
+def owned_by(node_id: str) -> dict[str, Owned]:
+    rows = Assignment.objects.filter(node_id=node_id).values_list(
+        "portfolio_id", "epoch", "portfolio__desired_state", "portfolio__version"
+    )
+    return {portfolio_id: Owned(epoch, desired, version) for portfolio_id, epoch, desired, version in rows}

@@ -1,0 +1,85 @@
+"""A graceful reload: a new configuration takes over between two events, state and all (SPEC N5).
+
+The portfolio's own thread does it, so nothing is applied meanwhile: its queue is the buffer, and what the queue cannot
+hold stays in the log, to be read again. At most 30 s: a queue not empty after 20 s is dropped, and the portfolio
+starts again from its checkpoint, under the new configuration.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from market import topics
+from nodes.runtime import Runtime, Unloadable
+from nodes.subscription import Subscription
+from portfolios import checkpoints, lifecycle
+from portfolios.models.portfolio import Status
+
+if TYPE_CHECKING:
+    from nodes.processor import Processor
+
+log = logging.getLogger(__name__)
+
+DRAIN = 20.0
+"""Seconds that what was queued at the beginning may take."""
+
+
+class DrainTimeout(Exception):
+    """The queue was not empty in time: discard it and join again from the checkpoint."""
+
+
+def reload(processor: Processor, run: Runtime, market: Subscription, feedback: Subscription) -> None:
+    """The eight steps. A crash leaves a checkpoint of the old version behind, or from step 7 on one of the new; in each
+    case the successor restores it and takes over the newest configuration.
+    """
+    portfolio_id, begun = processor.portfolio_id, time.monotonic()
+    # 1. STOPPING: from here on what arrives is the buffer.
+    lifecycle.enter(portfolio_id, Status.STOPPING, "reload")
+    queued_until = market.put
+    # 2. Empty the queue of what came before.
+    while market.taken < queued_until and not processor.stopping.is_set():
+        if time.monotonic() - begun > DRAIN:
+            raise DrainTimeout(f"its queue was not empty after {DRAIN:.0f} s")
+        processor.wait_until_allowed()
+        processor.step(run, market, feedback)
+    # 3. on_stop and a checkpoint. 4. STOPPED.
+    run.portfolio.on_stop()
+    processor.save(wait=True)
+    lifecycle.enter(portfolio_id, Status.STOPPED, "reload")
+    # 5. Load the newest configuration; its version must be newer.
+    loaded = checkpoints.load(portfolio_id)
+    lifecycle.enter(portfolio_id, Status.RELOADING)
+    refused = ""
+    if loaded is not None and loaded.version > run.config_version:
+        # 6. A new instance, the state carried over; the old one goes on if that fails.
+        try:
+            run.reconfigure(loaded)
+        except Unloadable as error:
+            refused = str(error)
+            processor.refused_version = loaded.version
+            processor.alert("reload_failed", "critical", f"goes on with its old configuration: {refused}")
+    # 7. Replay the buffer in order, then register for the codes it wants now.
+    while not processor.stopping.is_set() and processor.step(run, market, feedback):
+        processor.wait_until_allowed()
+    _register(processor, run, market)
+    processor.save(wait=True)
+    # 8. RUNNING.
+    processor.look(run)
+    lifecycle.enter(portfolio_id, Status.RUNNING, refused)
+    log.info(
+        "Portfolio %s: reloaded to version %d in %.3f s", portfolio_id, run.config_version, time.monotonic() - begun
+    )
+
+
+def _register(processor: Processor, run: Runtime, market: Subscription) -> None:
+    """Partitions that the configuration adds start at the join point, those it removes are forgotten."""
+    if market.keys == run.keys:
+        return
+    before = frozenset(processor.positions)
+    processor.positions = processor.context.market_positions(run.portfolio.codes)
+    market.keys = run.keys
+    processor.catch_up(run, processor.context.market, market, processor.positions, None, decided=before)
+    kept = {(t, p) for t, parts in run.offsets.items() for p in parts if t not in topics.MARKET_DATA.values()}
+    run.forget_offsets(kept | processor.positions)

@@ -1,0 +1,182 @@
+"""A portfolio as a node runs it: the kernel's state machine, how far it has read, and what it has yet to save.
+
+No thread, no Kafka: the processor drives it. Whatever it decides is only in memory until `take_save` hands it over.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from decimal import Decimal
+
+from msgspec import UNSET
+
+from market.messages import Feedback
+from nodes.subscription import Item, Position
+from portfolios.checkpoints import Loaded, Offsets, Save
+from portfolios.kernel.config import ConfigErrors, parse
+from portfolios.kernel.money import to_units
+from portfolios.kernel.orders import Intent
+from portfolios.kernel.portfolio import FeedbackGap, Portfolio
+from portfolios.kernel.rules.base import MarketRules
+from portfolios.models import LedgerEntry
+
+log = logging.getLogger(__name__)
+
+_CENT4 = Decimal("0.0001")
+
+
+class Unloadable(Exception):
+    """The portfolio cannot be made from its configuration; the message says why."""
+
+
+class Poisoned(Exception):
+    """`apply` raised on this item: nothing of it may be kept."""
+
+    def __init__(self, item: Item, error: Exception) -> None:
+        super().__init__(f"{type(error).__name__}: {error}")
+        self.item = item
+        self.error = error
+
+
+class Runtime:
+    """One portfolio at one epoch. Made by `restore`."""
+
+    def __init__(self, portfolio: Portfolio, loaded: Loaded, config_version: int, rules: MarketRules) -> None:
+        self.portfolio = portfolio
+        self.rules = rules
+        self.portfolio_id = loaded.portfolio_id
+        self.epoch = loaded.epoch
+        self.config_version = config_version
+        self.offsets: Offsets = {topic: dict(parts) for topic, parts in loaded.offsets.items()}
+        self.topic_ids = dict(loaded.topic_ids)
+        self.intents: list[Intent] = []
+        self.ledger: list[LedgerEntry] = []
+        self.applied = 0
+        self.dirty = False
+
+    @property
+    def keys(self) -> frozenset[bytes]:
+        """The keys of the market messages it wants, as they come from Kafka."""
+        return frozenset(code.encode() for code in self.portfolio.codes)
+
+    def reconfigure(self, loaded: Loaded) -> None:
+        """Take over a newer configuration, state and all. Raises Unloadable and changes nothing if it is not valid."""
+        try:
+            self.portfolio = self.portfolio.reconfigured(parse(loaded.config, loaded.market))
+        except ConfigErrors as error:
+            raise Unloadable(f"version {loaded.version}: {error}") from None
+        self.config_version = loaded.version
+        self.dirty = True
+
+    def next_offset(self, position: Position) -> int | None:
+        """The next offset not yet decided, None if this partition was never read."""
+        return self.offsets.get(position[0], {}).get(position[1])
+
+    def advance(self, positions: dict[Position, int]) -> None:
+        """Everything below these offsets is decided."""
+        for (topic, partition), offset in positions.items():
+            parts = self.offsets.setdefault(topic, {})
+            if offset > parts.get(partition, -1):
+                parts[partition] = offset
+                self.dirty = True
+
+    def forget_offsets(self, keep: Iterable[Position]) -> None:
+        """Drop the offsets of partitions that are not in `keep`."""
+        kept = set(keep)
+        self.offsets = {
+            topic: {p: o for p, o in parts.items() if (topic, p) in kept} for topic, parts in self.offsets.items()
+        }
+
+    def apply(self, items: list[Item], skip: frozenset[tuple[str, int, int]] = frozenset()) -> None:
+        """Apply a batch of ticks or feedback in order; raises Poisoned, or the kernel's FeedbackGap, in its middle."""
+        apply = self.portfolio.apply
+        last: dict[Position, int] = {}
+        for item in items:
+            event, cause = item
+            if skip and tuple(cause) in skip:
+                last[cause.topic, cause.partition] = cause.offset
+                continue
+            try:
+                intents = apply(event, cause)
+            except FeedbackGap:
+                raise
+            except Exception as error:
+                raise Poisoned(item, error) from error
+            if intents:
+                self.intents.extend(intents)
+            last[cause.topic, cause.partition] = cause.offset
+        self.applied += len(items)
+        self.advance({position: offset + 1 for position, offset in last.items()})
+
+    def book(self, feedback: Feedback) -> None:
+        """Keep the ledger row of a fill that is about to be applied, for the checkpoint that will contain it."""
+        if feedback.fill_id is UNSET or feedback.pseq <= self.portfolio.pseq:
+            return
+        amount, fees = _exact(feedback.filled_amount), _exact(feedback.commission) + _exact(feedback.tax)
+        assert isinstance(feedback.direction, int)
+        self.ledger.append(
+            LedgerEntry(
+                portfolio_id=self.portfolio_id,
+                pseq=feedback.pseq,
+                order_id=feedback.order_id,
+                code=str(feedback.code),
+                direction=feedback.direction,
+                volume=int(feedback.filled_volume),  # type: ignore[arg-type]
+                price=_exact(feedback.filled_price),
+                fees=fees,
+                cash_change=-feedback.direction * amount - fees,
+                event_time=feedback.timestamp,
+            )
+        )
+
+    def take_save(self) -> tuple[Save, tuple[Intent, ...]]:
+        """The checkpoint as of now and what may be sent once it is committed; both are then no longer pending."""
+        intents, self.intents = tuple(self.intents), []
+        ledger, self.ledger = tuple(self.ledger), []
+        self.dirty = False
+        save = Save(
+            portfolio_id=self.portfolio_id,
+            epoch=self.epoch,
+            state=self.portfolio.snapshot(),
+            pseq=self.portfolio.pseq,
+            offsets={topic: dict(parts) for topic, parts in self.offsets.items() if parts},
+            topic_ids=dict(self.topic_ids),
+            config_version=self.config_version,
+            incarnation=self.portfolio.incarnation,
+            ledger=ledger,
+        )
+        return save, intents
+
+
+def restore(loaded: Loaded, rules: MarketRules) -> tuple[Runtime, str]:
+    """The portfolio as its last owner left it, under its newest configuration; and why it is not that one, if so.
+
+    A configuration that cannot be loaded leaves the checkpoint's own in force (SPEC N5). Raises Unloadable when there
+    is nothing to fall back to.
+    """
+    if not loaded.state:
+        try:
+            config = parse(loaded.config, loaded.market)
+        except ConfigErrors as error:
+            raise Unloadable(f"its configuration is not valid: {error}") from None
+        portfolio = Portfolio(loaded.portfolio_id, config, rules, to_units(loaded.initial_cash))
+        portfolio.incarnation = loaded.incarnation
+        return Runtime(portfolio, loaded, loaded.version, rules), ""
+    try:
+        old = parse(loaded.checkpoint_config or loaded.config, loaded.market)
+        portfolio = Portfolio.restore(loaded.state, loaded.portfolio_id, old, rules)
+    except ConfigErrors as error:
+        raise Unloadable(f"the configuration of its checkpoint is not valid: {error}") from None
+    if loaded.checkpoint_config is None:
+        return Runtime(portfolio, loaded, loaded.version, rules), ""
+    try:
+        portfolio = portfolio.reconfigured(parse(loaded.config, loaded.market))
+    except ConfigErrors as error:
+        return Runtime(portfolio, loaded, loaded.checkpoint_version, rules), f"version {loaded.version}: {error}"
+    return Runtime(portfolio, loaded, loaded.version, rules), ""
+
+
+def _exact(amount: object) -> Decimal:
+    """A wire amount (a JSON number) as the decimal it was written as."""
+    return Decimal(str(amount)).quantize(_CENT4) if isinstance(amount, int | float) else Decimal(0)

@@ -1,0 +1,76 @@
+"""One portfolio's place in a log consumer: its queue, and where it was halted when the queue was full.
+
+Two threads meet here without a lock. Only the consumer thread appends, counts `put`, sets `halted` and `tail`; only the
+portfolio's processor pops and counts `taken`; `halted` is lifted through the consumer's own mailbox.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from nodes.backpressure import Policy
+from portfolios.kernel.events import Cause, Event
+
+Position = tuple[str, int]
+"""(topic, partition)."""
+
+
+class Item(NamedTuple):
+    """An event and where it stands in the log."""
+
+    event: Event
+    cause: Cause
+
+
+class Gap(NamedTuple):
+    """What is to be read from the log itself: `[start, end)` of one partition."""
+
+    start: int
+    end: int
+
+
+class Subscription:
+    """Keys (as bytes, as they come) one portfolio wants from one consumer, and what waits for it."""
+
+    def __init__(
+        self, portfolio_id: str, keys: frozenset[bytes], policy: Policy | None, limit: int, wake: Callable[[], None]
+    ) -> None:
+        self.portfolio_id = portfolio_id
+        self.keys = keys
+        self.policy = policy
+        self.limit = limit
+        self.wake = wake
+        self.batches: deque[list[Item]] = deque()
+        self.put = 0
+        self.taken = 0
+        self.halted: dict[Position, int] | None = None
+        self.tail: dict[str, Item] = {}
+        self.dropped = 0
+        self.pressure = 0
+
+    @property
+    def whole(self) -> bool:
+        """Every event routed so far is in the queue: none was left in the log, none waits in the conflated tail."""
+        return self.halted is None and not self.tail
+
+    @property
+    def queued(self) -> int:
+        """Events waiting: a moment's truth, never negative for the thread that asks."""
+        return self.put - self.taken
+
+    def pop(self) -> list[Item] | None:
+        """The oldest batch, or None. Call `took` when all of it is applied."""
+        try:
+            return self.batches.popleft()
+        except IndexError:
+            return None
+
+    def took(self, count: int) -> None:
+        self.taken += count
+
+    def extend(self, items: list[Item]) -> None:
+        self.put += len(items)
+        self.batches.append(items)
+        self.wake()
