@@ -27,6 +27,8 @@ class BarBuilder(msgspec.Struct, array_like=True):
     volume: int | None = None
     prev_close: float | None = None
     at: datetime | None = None
+    day: int = 0
+    """Ordinal of the session whose bars are being delivered."""
 
     def add(self, tick: PriceUpdate, bar: str, session: Session) -> list[PriceUpdate]:
         """Takes a price in; the bars that ended with it, oldest first (none, one or two)."""

@@ -151,7 +151,7 @@ def match(
     limits = _limits(order, tick, rules, session.day, prev_close)
     if limits is not None and not limits[0] <= last <= limits[1]:
         return None
-    price = _price(order, last, limits, rules.tick_size(order.code, session.day), round(slippage_rate * _PPM))
+    price = _price(order, last, limits, rules.tick_size(order.code, session.day, last), round(slippage_rate * _PPM))
     if price is None:
         return None
     amount = price * volume * rules.multiplier(order.code)

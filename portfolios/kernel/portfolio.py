@@ -7,7 +7,7 @@ risk rules' own exits → strategy → the desk (conflicts, chatter, review, siz
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -221,7 +221,7 @@ class Portfolio:
         session = self.rules.session_at(tick.timestamp)
         if watch.day != session.ordinal:
             watch.open_session(session, tick, self.rules)
-            if self._session_hooks:
+            if self._session_hooks and watch.bar is None:
                 self._open_session(watch, tick)
         watch.price = tick.price
         for bar in self._bars(watch, tick, session):
@@ -250,7 +250,7 @@ class Portfolio:
             self._enter(session)
         if watch.day != session.ordinal:
             watch.open_session(session, event, self.rules)
-            if self._session_hooks:
+            if self._session_hooks and watch.bar is None:
                 self._open_session(watch, event)
         elif (prev_close := event.prev_close) is not None and prev_close != watch.prev_close:
             watch.limit(prev_close, session, self.rules)
@@ -305,10 +305,23 @@ class Portfolio:
             return []
         return self._desk.act(tick, cause, said, exits)
 
-    def _bars(self, watch: Watch, tick: PriceUpdate, session: Session) -> Sequence[PriceUpdate]:
-        if watch.bar is None:
+    def _bars(self, watch: Watch, tick: PriceUpdate, session: Session) -> Iterable[PriceUpdate]:
+        builder = watch.bar
+        if builder is None:
             return (tick,)
-        return watch.bar.add(tick, self._bar, session)
+        bars = builder.add(tick, self._bar, session)
+        if self._session_hooks and bars:
+            return self._opening_sessions(watch, builder, bars)
+        return bars
+
+    def _opening_sessions(self, watch: Watch, builder: BarBuilder, bars: list[PriceUpdate]) -> Iterator[PriceUpdate]:
+        """The bars, the first of a session told as such: a session's last one may come with the next one's tick."""
+        for bar in bars:
+            ordinal = self.rules.session_at(bar.timestamp).ordinal
+            if ordinal != builder.day:
+                builder.day = ordinal
+                self._open_session(watch, bar)
+            yield bar
 
     def _collect(self, exits: dict[str, Wish], rule: RiskRule, wish: Exit | None, code: str) -> None:
         if wish is None:

@@ -22,9 +22,17 @@ ENTRY_POINT_GROUP = "ginkgo.components"
 
 _BUILT_IN = {
     "TrendFollowStrategy": "portfolios.kernel.strategies.trend_follow",
+    "MeanReversionStrategy": "portfolios.kernel.strategies.mean_reversion",
+    "MomentumStrategy": "portfolios.kernel.strategies.momentum",
+    "DualThrustStrategy": "portfolios.kernel.strategies.dual_thrust",
     "PositionRatioRisk": "portfolios.kernel.risks.position_ratio",
     "LossLimitRisk": "portfolios.kernel.risks.loss_limit",
+    "ProfitTargetRisk": "portfolios.kernel.risks.profit_target",
+    "MaxDrawdownRisk": "portfolios.kernel.risks.max_drawdown",
+    "TradingTimeRisk": "portfolios.kernel.risks.trading_time",
     "FixedAmountSizer": "portfolios.kernel.sizers.fixed_amount",
+    "RatioSizer": "portfolios.kernel.sizers.ratio",
+    "ATRSizer": "portfolios.kernel.sizers.atr",
 }
 
 

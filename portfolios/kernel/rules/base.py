@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from collections.abc import Sequence
+from datetime import date, datetime, time, tzinfo
 from typing import NamedTuple, Protocol
 
 
@@ -32,13 +33,21 @@ class MarketRules(Protocol):
     """The rules of one market. Prices and money in units (0.0001 of `currency`), volumes in shares or contracts.
 
     `t_plus`: sessions that must pass before what was bought can be sold. `shorting`: whether a sale may open
-    a position. Rules are values: every answer depends on the arguments alone.
+    a position. `hours` of trading are in `zone`. Rules are values: every answer depends on the arguments alone.
     """
 
-    market: str
-    currency: str
-    t_plus: int
-    shorting: bool
+    @property
+    def market(self) -> str: ...
+    @property
+    def currency(self) -> str: ...
+    @property
+    def t_plus(self) -> int: ...
+    @property
+    def shorting(self) -> bool: ...
+    @property
+    def zone(self) -> tzinfo: ...
+    @property
+    def hours(self) -> Sequence[tuple[time, time]]: ...
 
     def session_at(self, timestamp: datetime) -> Session:
         """The session that a price of that moment belongs to."""
@@ -58,8 +67,8 @@ class MarketRules(Protocol):
     def margin_rate(self, code: str) -> int:
         """Margin in parts per million of the contract's value; 0 where positions are paid in full."""
 
-    def tick_size(self, code: str, day: date) -> int:
-        """The price step in units."""
+    def tick_size(self, code: str, day: date, price: int = 0) -> int:
+        """The price step in units, at a price in units."""
 
     def round_lot(self, code: str, direction: int, volume: int, held: int = 0) -> int:
         """The largest volume up to `volume` that may be ordered; `held` is what could be sold at most, so

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, time, timedelta, timezone
 from functools import cache
 from typing import Any, NamedTuple
 
 from portfolios.kernel.money import CENT, round_to_cent, to_units
 from portfolios.kernel.orders import SELL
 from portfolios.kernel.rules.base import Fees
-from portfolios.kernel.rules.sessions import Sessions
+from portfolios.kernel.rules.sessions import Sessions, Tiled
 
 SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")  # no daylight saving since 1991
 
@@ -70,26 +70,22 @@ def scope_of(code: str, st: bool = False) -> str:
     return "st_main" if st else "main_board"
 
 
-class CnRules:
+class CnRules(Tiled):
     """SSE, SZSE and BSE shares and exchange-traded funds, T+1, paid in full in CNY."""
 
     market = "cn"
     currency = "CNY"
     t_plus = 1
     shorting = False
+    zone = SHANGHAI
+    hours = ((time(9, 30), time(11, 30)), (time(13, 0), time(15, 0)))
 
     def __init__(self, trading_days: Sequence[date] = (), *, commission_rate: float = 0.0003) -> None:
         """`commission_rate`: share of the amount the broker takes, at least 5 CNY an order."""
-        self._sessions = Sessions(SHANGHAI, time(15, 0), trading_days)
+        super().__init__(Sessions(SHANGHAI, time(15, 0), trading_days))
         self._commission = round(commission_rate * _PPM)
         self._bands: dict[tuple[str, bool], _Band] = {}
         self._rates: dict[bool, _Rates] = {}
-        self.session_at = self._sessions.at
-        self.order_session = self._sessions.order
-        self.session_on = self._sessions.on
-
-    def session_of(self, timestamp: datetime) -> date:
-        return self._sessions.at(timestamp).day
 
     def multiplier(self, code: str) -> int:
         return 1
@@ -97,7 +93,7 @@ class CnRules:
     def margin_rate(self, code: str) -> int:
         return 0
 
-    def tick_size(self, code: str, day: date) -> int:
+    def tick_size(self, code: str, day: date, price: int = 0) -> int:
         return self._band(code, day, False).tick
 
     def round_lot(self, code: str, direction: int, volume: int, held: int = 0) -> int:

@@ -102,3 +102,17 @@ class Sessions:
         while date.fromordinal(ordinal).weekday() >= 5:
             ordinal -= 1
         return ordinal
+
+
+class Tiled:
+    """The part of a market's rules that answers for sessions."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        # The table's own methods, without a call in between: session_at is on the path of every daily bar.
+        self.session_at = sessions.at
+        self.session_on = sessions.on
+        self.order_session = sessions.order
+
+    def session_of(self, timestamp: datetime) -> date:
+        return self._sessions.at(timestamp).day
