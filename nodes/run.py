@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import warnings
 
 import redis
 from celery import current_app
@@ -30,6 +31,8 @@ def start_node(node_id: str, max_portfolios: int | None) -> None:
     logging.getLogger().setLevel(config.node.log_level)
     for noisy in ("celery", "kombu", "amqp", "kafka"):
         logging.getLogger(noisy).setLevel("WARNING")
+    # Containers run as root; the operator decides that, not every start of every node.
+    warnings.filterwarnings("ignore", message=".*superuser privileges.*")
     node = Node(node_id, config.node, config.home, config.kafka.partition_pruning, max_portfolios)
     try:
         node.prepare()

@@ -24,6 +24,7 @@ def run(app: Any, node: Node, log_level: str) -> int:
         without_heartbeat=False,
         task_events=True,
         prefetch_multiplier=1,
+        quiet=True,
     )
     worker.start()
     return int(worker.exitcode or 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from django_typer.management import TyperCommand, command
+from django_typer.management import TyperCommand, command, initialize
 
 from nodes.run import start_node
 
@@ -16,6 +16,10 @@ RedisPortOption = Annotated[int | None, typer.Option("--redis-port", help="Over 
 
 class Command(TyperCommand):
     help = "Run a node, and see which there are."
+
+    @initialize()
+    def init(self) -> None:
+        """Run a node, and see which there are."""
 
     @command()
     def start(

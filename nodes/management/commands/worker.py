@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from django_typer.management import TyperCommand, command
+from django_typer.management import TyperCommand, command, initialize
 
 from nodes.management.commands.node import KafkaOption, RedisHostOption, RedisPortOption
 from nodes.run import start_node
@@ -13,6 +13,10 @@ from nodes.run import start_node
 
 class Command(TyperCommand):
     help = "Run a worker; of the one type there is, this is 'node start'."
+
+    @initialize()
+    def init(self) -> None:
+        """Run a worker; of the one type there is, this is 'node start'."""
 
     @command()
     def start(
