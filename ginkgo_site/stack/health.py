@@ -113,7 +113,8 @@ def _listens(url: str) -> str | None:
     return None
 
 
-def _http(url: str) -> str | None:
+def http(url: str) -> str | None:
+    """None if any page at all answers there, else why not."""
     try:
         urllib.request.urlopen(url, timeout=_TIMEOUT).close()
     except urllib.error.HTTPError as error:
@@ -130,6 +131,6 @@ _PROBES: dict[str, Callable[[str], str | None]] = {
     "mongodb": probes.mongodb,
     "database": _database,
     "history": _history,
-    "web": _http,
-    "flower": _http,
+    "web": http,
+    "flower": http,
 }

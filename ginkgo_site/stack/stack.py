@@ -81,6 +81,25 @@ class Stack:
     def add(self, program: Program) -> None:
         self.supervisor.start(program)
 
+    def run(self, program: Program, timeout: float) -> str:
+        """Run a program to its end while everything else is supervised; its captured output.
+
+        Raises StackError with its last telling line if it fails or takes too long, Interrupted on a signal.
+        """
+        child = self.supervisor.once(program)
+        deadline = time.monotonic() + timeout
+        while (why := child.ended()) is None:
+            self.wait(_POLL)
+            if time.monotonic() > deadline:
+                child.kill()
+                why = f"no end after {timeout:g} s"
+                break
+        self.supervisor.forget(program.name)
+        if child.exit_code != 0:
+            reason = child.reason().removeprefix("CommandError: ")
+            raise StackError(f"{program.name} failed ({why}): {reason} (see {program.log})")
+        return child.output.decode("utf-8", "replace")
+
     def wait(self, seconds: float) -> None:
         """Supervise for that long. Raises Interrupted when a signal asks for the stop."""
         deadline = time.monotonic() + seconds

@@ -25,6 +25,9 @@ class Child:
         self.program = program
         self.starts = 0
         self.log_offset = 0
+        self.output = b""
+        """What the last run wrote, if its program captures."""
+        self.exit_code: int | None = None
         self._guard = guard
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
@@ -56,7 +59,7 @@ class Child:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", _GATE, "ginkgo", *program.argv],
                 stdin=subprocess.PIPE,
-                stdout=descriptor,
+                stdout=subprocess.PIPE if program.capture else descriptor,
                 stderr=descriptor,
                 cwd=program.cwd,
                 env={**os.environ, **program.environment},
@@ -83,7 +86,11 @@ class Child:
             return None
         # Before it is reaped the number cannot be another's.
         self._kill_group(signal.SIGKILL)
+        if process.stdout is not None:
+            self.output = process.stdout.read()
+            process.stdout.close()
         code = process.wait()
+        self.exit_code = code
         self._guard.remove(process.pid)
         self._process = None
         return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -21,6 +21,11 @@ class Notifier:
     def __init__(self, descriptor: int | None) -> None:
         self._descriptor = descriptor
 
+    @property
+    def open(self) -> bool:
+        """Whether somebody waits for us to be ready."""
+        return self._descriptor is not None
+
     def say(self, line: str) -> None:
         self._send({"say": line})
 

@@ -15,7 +15,8 @@ def _nothing() -> None:
 class Program:
     """`stage`: programs of a lower stage are stopped, and gone, before those of a higher one are asked to stop.
 
-    `environment` is added to the supervisor's own. `before` runs ahead of every start (a stale file, say).
+    `environment` is added to the supervisor's own. `before` runs ahead of every start (a stale file, say). With
+    `capture`, standard output (at most a pipe full, 64 KB) is kept for the supervisor and never written to disk.
     """
 
     name: str
@@ -25,3 +26,4 @@ class Program:
     cwd: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     before: Callable[[], None] = _nothing
+    capture: bool = False

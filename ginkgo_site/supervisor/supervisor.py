@@ -27,6 +27,7 @@ class Supervisor:
         self._guard = guard
         self._say = say
         self._on_change = on_change
+        self._once: set[str] = set()
         self._trimmed = time.monotonic()
 
     def start(self, program: Program) -> Child:
@@ -34,6 +35,18 @@ class Supervisor:
         child.start()
         self._on_change()
         return child
+
+    def once(self, program: Program) -> Child:
+        """Start a program that is to end by itself; its owner asks for its end. It is stopped with all the others."""
+        child = self.children[program.name] = Child(program, self._guard)
+        self._once.add(program.name)
+        child.start()
+        return child
+
+    def forget(self, name: str) -> None:
+        """A program that ended by itself."""
+        self._once.discard(name)
+        del self.children[name]
 
     def pids(self) -> dict[str, int]:
         return {name: child.pid for name, child in self.children.items() if child.pid is not None}
@@ -45,6 +58,8 @@ class Supervisor:
         if self._guard.check():
             self._say("the warden ended and was replaced")
         for child in self.children.values():
+            if child.name in self._once:
+                continue
             if (why := child.ended()) is not None:
                 wait = child.plan_restart(now)
                 self._say(f"{child.name} ended ({why}){_because(child)}; started again in {wait:g} s")

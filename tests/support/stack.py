@@ -1,7 +1,7 @@
 """Real servers for tests: one embedded stack for the whole run, started when the first test asks for it.
 
-`GINKGO_TEST_SERVERS=debian` (set by `python -m tests.support.debian`) gives MariaDB and Redis by configuration; the stack
-then embeds only what is not given, so the same fixture serves both.
+`python -m tests.support.debian` gives MariaDB and Redis by configuration; the stack then embeds only what is not given,
+so the same fixture serves both.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ginkgo_site.supervisor.detach import command, environment
 from tests.support.eventually import eventually
@@ -21,7 +22,7 @@ _START = 90.0
 
 @dataclass(frozen=True)
 class RunningStack:
-    """What runs: the addresses as their clients take them (as in stack.json), and how to reach the home by a process."""
+    """What runs: the addresses as their clients take them (as in stack.json), and how a process reaches the home."""
 
     home: Path
     kafka: str
@@ -73,10 +74,10 @@ def running_stack(home: Path, **variables: str) -> Iterator[RunningStack]:
         process.wait(timeout=60)
 
 
-def read(home: Path) -> dict[str, object]:
+def read(home: Path) -> dict[str, Any]:
     """stack.json as it stands, or nothing."""
     try:
-        found: dict[str, object] = json.loads((home / "stack.json").read_text())
+        found: dict[str, Any] = json.loads((home / "stack.json").read_text())
     except FileNotFoundError:
         return {}
     return found

@@ -28,6 +28,10 @@ Hidden = Annotated[int | None, Option(hidden=True)]
 class Command(TyperCommand):
     help = "The embedded servers: Kafka, Valkey, the MongoDB-protocol server."
 
+    # The tables may not be there yet, and no server needs them.
+    requires_system_checks = []
+    requires_migrations_checks = False
+
     @initialize()
     def init(self) -> None:
         """The embedded servers, in the background or under a supervisor of yours."""
@@ -52,7 +56,10 @@ class Command(TyperCommand):
     @command()
     def stop(self, as_json: Json = False) -> None:
         """Stop what runs in this home, servers and platform, and wait until it is gone."""
-        stopped = stop_running(settings.GINKGO.home, self._say)
+        try:
+            stopped = stop_running(settings.GINKGO.home, self._say)
+        except StackError as error:
+            raise CommandError(str(error)) from None
         if as_json:
             print_json({"stopped": stopped})
         elif not stopped:
