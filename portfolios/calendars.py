@@ -12,7 +12,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from datetime import date
+from datetime import UTC, date, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -30,10 +31,10 @@ class CalendarError(RuntimeError):
 def trading_days(market: str, home: Path) -> tuple[date, ...]:
     """All known trading days of `market` in ascending order, kept in `home/calendars`.
 
-    They are computed anew once a file is a month short of the days it could know, that is when a newer
-    `exchange_calendars` is installed. KeyError for an unknown market, CalendarError if they cannot be had.
+    They are computed once for each release of `exchange_calendars` and each year, as some calendars reach a year ahead.
+    KeyError for an unknown market, CalendarError if they cannot be had.
     """
-    path = home / "calendars" / f"{EXCHANGES[market]}-{_version()}.json"
+    path = home / "calendars" / f"{EXCHANGES[market]}-{version('exchange_calendars')}-{datetime.now(UTC).year}.json"
     try:
         return _read(path)
     except FileNotFoundError:
@@ -46,12 +47,6 @@ def trading_days(market: str, home: Path) -> tuple[date, ...]:
 
 def _read(path: Path) -> tuple[date, ...]:
     return tuple(date.fromisoformat(day) for day in json.loads(path.read_text()))
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("exchange_calendars")
 
 
 def _compute(exchange: str, path: Path) -> None:

@@ -116,31 +116,24 @@ class Desk:
             del self.cancels[cancel_id]
 
     def unanswered(self) -> list[Intent]:
-        """Orders without any feedback and cancels whose order is not over, in the order of their decision."""
-        waiting: list[tuple[int, Intent]] = [
-            (each.number, each.order) for each in self._ledger.orders.values() if not each.answered
+        """Orders without any feedback and cancels whose order is not over, in the order of their decision; but an
+        order that is to be cancelled comes after its cancel, so that it cannot trade in between."""
+        cancelled = {each.cancel.order_id: each.number for each in self.cancels.values()}
+        waiting: list[tuple[int, int, Intent]] = [
+            (cancelled.get(each.order.order_id, each.number), 1, each.order)
+            for each in self._ledger.orders.values()
+            if not each.answered
         ]
-        waiting += [(each.number, each.cancel) for each in self.cancels.values()]
-        return [intent for _, intent in sorted(waiting, key=lambda pair: pair[0])]
+        waiting += [(each.number, 0, each.cancel) for each in self.cancels.values()]
+        return [intent for _, _, intent in sorted(waiting, key=lambda row: row[:2])]
 
     def cancel_unanswered(self, cause: Cause, timestamp: datetime) -> list[Intent]:
         """A cancel for each order without any feedback: what its owner's stop has made obsolete is not sent again."""
         intents: list[Intent] = []
         asked = {each.cancel.order_id for each in self.cancels.values()}
         for each in self._ledger.orders.values():
-            if each.answered or each.order.order_id in asked:
-                continue
-            name = f"{cause.topic}:{cause.partition}:{cause.offset}:{len(intents)}"
-            cancel = Cancel(
-                cancel_id=order_id(self._portfolio_id, name, self.incarnation),
-                order_id=each.order.order_id,
-                portfolio_id=self._portfolio_id,
-                cause=name,
-                timestamp=timestamp,
-            )
-            self.cancels[cancel.cancel_id] = OpenCancel(cancel, self.decided)
-            self.decided += 1
-            intents.append(cancel)
+            if not each.answered and each.order.order_id not in asked:
+                self._cancel(each.order, cause, timestamp, intents)
         return intents
 
     def _settled(
@@ -220,17 +213,7 @@ class Desk:
             order = each.order
             if order.code != watch.code or each.closes or order.order_id in asked:
                 continue
-            name = self._name(occasion)
-            cancel = Cancel(
-                cancel_id=order_id(self._portfolio_id, name, self.incarnation),
-                order_id=order.order_id,
-                portfolio_id=self._portfolio_id,
-                cause=name,
-                timestamp=occasion.tick.timestamp,
-            )
-            self.cancels[cancel.cancel_id] = OpenCancel(cancel, self.decided)
-            self.decided += 1
-            occasion.intents.append(cancel)
+            self._cancel(order, occasion.cause, occasion.tick.timestamp, occasion.intents)
             self._journal.note(watch, occasion.tick, "cancel", order.direction, source, reason, order_id=order.order_id)
 
     # Opening -------------------------------------------------------------------------------------------------------
@@ -321,9 +304,18 @@ class Desk:
 
     # Orders --------------------------------------------------------------------------------------------------------
 
-    def _name(self, occasion: _Occasion) -> str:
-        topic, partition, offset = occasion.cause
-        return f"{topic}:{partition}:{offset}:{len(occasion.intents)}"
+    def _cancel(self, order: Order, cause: Cause, timestamp: datetime, intents: list[Intent]) -> None:
+        name = f"{cause.topic}:{cause.partition}:{cause.offset}:{len(intents)}"
+        cancel = Cancel(
+            cancel_id=order_id(self._portfolio_id, name, self.incarnation),
+            order_id=order.order_id,
+            portfolio_id=self._portfolio_id,
+            cause=name,
+            timestamp=timestamp,
+        )
+        self.cancels[cancel.cancel_id] = OpenCancel(cancel, self.decided)
+        self.decided += 1
+        intents.append(cancel)
 
     def _order(
         self,
@@ -336,7 +328,8 @@ class Desk:
         reason: str,
     ) -> None:
         """A market order; `freeze` is the cash it holds back, None for one that closes a position."""
-        name = self._name(occasion)
+        topic, partition, offset = occasion.cause
+        name = f"{topic}:{partition}:{offset}:{len(occasion.intents)}"
         order = Order(
             order_id=order_id(self._portfolio_id, name, self.incarnation),
             portfolio_id=self._portfolio_id,
