@@ -1,4 +1,4 @@
-"""`ginkgo node`: run a node, and see which there are."""
+"""`ginkgo worker start --type execution_node`: another name for `ginkgo node start`."""
 
 from __future__ import annotations
 
@@ -7,31 +7,29 @@ from typing import Annotated
 import typer
 from django_typer.management import TyperCommand, command, initialize
 
+from ginkgo_site.management.commands.node import KafkaOption, RedisHostOption, RedisPortOption
 from nodes.run import start_node
-
-KafkaOption = Annotated[str, typer.Option("--kafka-bootstrap-servers", help="HOST:PORT,… over the configuration.")]
-RedisHostOption = Annotated[str, typer.Option("--redis-host", help="Over the configuration.")]
-RedisPortOption = Annotated[int | None, typer.Option("--redis-port", help="Over the configuration.")]
 
 
 class Command(TyperCommand):
-    help = "Run a node, and see which there are."
+    help = "Run a worker; of the one type there is, this is 'node start'."
 
     @initialize()
     def init(self) -> None:
-        """Run a node, and see which there are."""
+        """Run a worker; of the one type there is, this is 'node start'."""
 
     @command()
     def start(
         self,
         node_id: Annotated[str, typer.Option(help="The node's id, one process each.")],
+        type: Annotated[str, typer.Option(help="execution_node")] = "execution_node",
         max_portfolios: Annotated[int | None, typer.Option(min=1, help="How many portfolios it takes.")] = None,
         kafka_bootstrap_servers: KafkaOption = "",
         redis_host: RedisHostOption = "",
         redis_port: RedisPortOption = None,
     ) -> None:
-        """Run a node in the foreground until Ctrl-C or SIGTERM.
-
-        Example: ginkgo node start --node-id node-3 --max-portfolios 5
-        """
+        """Run a node in the foreground until Ctrl-C or SIGTERM."""
+        if type != "execution_node":
+            self.stderr.write(f"ginkgo: unknown worker type {type!r}: there is execution_node")
+            raise typer.Exit(2)
         start_node(node_id, max_portfolios)

@@ -1,0 +1,96 @@
+"""`ginkgo node`: run a node, see which there are, take one out of service."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from django_typer.management import TyperCommand, command, initialize
+from typer import Argument, Exit, Option, confirm
+
+from nodes.run import start_node
+from portfolios.console import plain_errors, print_json, print_table
+from scheduler import operations, views_data
+from scheduler.operations import Answer
+
+Json = Annotated[bool, Option("--json", help="One JSON document on stdout.")]
+Yes = Annotated[bool, Option("--yes", help="Do not ask.")]
+NodeId = Annotated[str, Argument(help="The node's id.")]
+KafkaOption = Annotated[str, Option("--kafka-bootstrap-servers", help="HOST:PORT,… over the configuration.")]
+RedisHostOption = Annotated[str, Option("--redis-host", help="Over the configuration.")]
+RedisPortOption = Annotated[int | None, Option("--redis-port", help="Over the configuration.")]
+
+
+class Command(TyperCommand):
+    help = "Run a node, see which there are, take one out of service."
+
+    @initialize()
+    def init(self) -> None:
+        """Run a node, see which there are, take one out of service."""
+
+    @command()
+    def start(
+        self,
+        node_id: Annotated[str, Option(help="The node's id, one process each.")],
+        max_portfolios: Annotated[int | None, Option(min=1, help="How many portfolios it takes.")] = None,
+        kafka_bootstrap_servers: KafkaOption = "",
+        redis_host: RedisHostOption = "",
+        redis_port: RedisPortOption = None,
+    ) -> None:
+        """Run a node in the foreground until Ctrl-C or SIGTERM.
+
+        Example: ginkgo node start --node-id node-3 --max-portfolios 5
+        """
+        # The three addresses are read by ginkgo_site.overrides, before the settings are.
+        start_node(node_id, max_portfolios)
+
+    @command("list")
+    def list_(self, as_json: Json = False) -> None:
+        """Every node with its load."""
+        with plain_errors():
+            found = views_data.nodes()
+        if as_json:
+            return print_json(found)
+        columns = ("Node", "State", "Portfolios", "Events", "CPU", "Memory", "Host")
+        rows = [
+            (
+                n["node_id"],
+                n["state"] if n["enabled"] else f"{n['state']}, drained",
+                f"{n['assigned_count']}/{n['max_portfolios']}",
+                n["total_events"],
+                f"{n['cpu_usage']:.0f}%",
+                f"{n['memory_usage']:.0f} MB",
+                f"{n['host']}:{n['pid']}",
+            )
+            for n in found
+        ]
+        return print_table("Nodes", columns, rows, right=columns[2:6])
+
+    @command()
+    def drain(self, node_id: NodeId, as_json: Json = False) -> None:
+        """Take a node out of service: what it runs moves away, and it gets nothing until it is enabled."""
+        with plain_errors():
+            self._answer(operations.drain(node_id), f"{node_id} is being drained", as_json)
+
+    @command()
+    def enable(self, node_id: NodeId, as_json: Json = False) -> None:
+        """Put a drained node back into service."""
+        with plain_errors():
+            self._answer(operations.enable(node_id), f"{node_id} is enabled", as_json)
+
+    @command()
+    def shutdown(self, node_id: NodeId, yes: Yes = False, as_json: Json = False) -> None:
+        """Have a node's process stop in order; its portfolios move to other nodes."""
+        if not yes and not confirm(f"Stop the process of {node_id}?"):
+            raise Exit(1)
+        with plain_errors():
+            self._answer(operations.shut_down(node_id), f"{node_id} is shutting down", as_json)
+
+    def _answer(self, answer: Answer, done: str, as_json: bool) -> None:
+        if as_json:
+            print_json({"accepted": answer.accepted, "message": answer.reason or done})
+        elif answer.accepted:
+            self.stdout.write(done)
+        else:
+            self.stderr.write(f"ginkgo: {answer.reason}")
+        if not answer.accepted:
+            raise Exit(1)
