@@ -1,0 +1,113 @@
+"""Reads portfolios' accounts from the engine's own rows; a fill is read once and then remembered.
+
+Fills of a portfolio become visible in the order of their ids (they are written under its counter's lock), so what
+is new since the last look is what has a higher id, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from market.engine.account import Account, Commitments, Pending
+from market.engine.rulebook import Rulebook
+from market.models import Fill, Order
+from market.models.order import OrderState
+from portfolios.kernel.money import to_units
+from portfolios.models import Portfolio
+
+OPEN = (OrderState.NEW, OrderState.SENDING, OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
+
+_MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What the engine must know of a portfolio. `epoch` is the assignment's, as of this transaction."""
+
+    portfolio_id: str
+    market: str
+    initial_cash: int
+    epoch: int
+    st: frozenset[str] = frozenset()
+
+
+@dataclass
+class _Remembered:
+    account: Account
+    last_fill: int = 0
+
+
+@dataclass
+class Books:
+    """`rulebook` says which session a fill or an order belongs to."""
+
+    rulebook: Rulebook
+    _known: dict[str, _Remembered] = field(default_factory=dict)
+    _recent: dict[str, deque[datetime]] = field(default_factory=dict)
+
+    def existing(self, portfolio_ids: Iterable[str]) -> list[str]:
+        return list(Portfolio.objects.filter(id__in=set(portfolio_ids)).values_list("id", flat=True))
+
+    def profiles(self, portfolio_ids: Iterable[str]) -> dict[str, Profile]:
+        """The portfolios among these ids that exist."""
+        rows = Portfolio.objects.filter(id__in=set(portfolio_ids)).values_list(
+            "id", "market", "initial_cash", "assignment__epoch", "config"
+        )
+        return {
+            id_: Profile(id_, market, to_units(cash), epoch or 0, _special(config))
+            for id_, market, cash, epoch, config in rows
+        }
+
+    def account(self, profile: Profile) -> Account:
+        """The sum of all fills recorded so far. Call it under the portfolio's lock (`Answers`)."""
+        known = self._known.get(profile.portfolio_id)
+        if known is None:
+            known = _Remembered(Account(profile.initial_cash))
+        rules = self.rulebook(profile.market)
+        new = Fill.objects.filter(portfolio_id=profile.portfolio_id, id__gt=known.last_fill).order_by("id")
+        for row in new.values_list("id", "code", "direction", "volume", "amount", "commission", "tax", "event_time"):
+            id_, code, direction, volume, amount, commission, tax, at = row
+            session = rules.session_at(at).ordinal if rules is not None else at.date().toordinal()
+            fees = to_units(commission) + to_units(tax)
+            known.account.book(code, direction, volume, to_units(amount), fees, session)
+            known.last_fill = id_
+        self._known[profile.portfolio_id] = known
+        return known.account
+
+    def commitments(self, profiles: dict[str, Profile]) -> dict[str, Commitments]:
+        """What the open orders of these portfolios may still do."""
+        pending: dict[str, list[Pending]] = defaultdict(list)
+        for order in Order.objects.filter(portfolio_id__in=list(profiles), state__in=OPEN):
+            pending[order.portfolio_id].append(self.pending(order, profiles[order.portfolio_id]))
+        return {each: Commitments(pending[each]) for each in profiles}
+
+    def orders_in_last_minute(self, portfolio_id: str, now: datetime) -> int:
+        """How many orders came from this portfolio, whatever became of them."""
+        since = now - _MINUTE
+        recent = self._recent.get(portfolio_id)
+        if recent is None:
+            rows = Order.objects.filter(portfolio_id=portfolio_id, received_at__gt=since).order_by("received_at")
+            recent = self._recent[portfolio_id] = deque(rows.values_list("received_at", flat=True))
+        while recent and recent[0] <= since:
+            recent.popleft()
+        return len(recent)
+
+    def count_order(self, portfolio_id: str, now: datetime) -> None:
+        self._recent[portfolio_id].append(now)
+
+    def pending(self, order: Order, profile: Profile) -> Pending:
+        remaining = max(order.volume - order.filled_volume, 0)
+        reserved = to_units(order.reserved) * remaining // order.volume if order.volume else 0
+        rules = self.rulebook(profile.market)
+        session = rules.order_session(order.event_time).ordinal if rules is not None else 0
+        return Pending(order.code, order.direction, remaining, reserved, session)
+
+
+def _special(config: Any) -> frozenset[str]:
+    policy = config.get("policy") if isinstance(config, dict) else None
+    codes = policy.get("st") if isinstance(policy, dict) else None
+    return frozenset(str(each) for each in codes) if isinstance(codes, list) else frozenset()

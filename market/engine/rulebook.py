@@ -1,0 +1,42 @@
+"""The rules of each market as engine and exchange apply them: made once, with the broker's commission."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+from portfolios.calendars import CalendarError, trading_days
+from portfolios.kernel.rules import MarketRules, rules_for
+
+log = logging.getLogger(__name__)
+
+
+class Rulebook:
+    """Rules by market; None for a market that has none here. The first look at a market may take seconds."""
+
+    def __init__(self, home: Path, commission_rate: float) -> None:
+        self._home = home
+        self._commission_rate = commission_rate
+        self._rules: dict[str, MarketRules | None] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, market: str) -> MarketRules | None:
+        if market not in self._rules:
+            with self._lock:
+                if market not in self._rules:
+                    self._rules[market] = self._make(market)
+        return self._rules[market]
+
+    def _make(self, market: str) -> MarketRules | None:
+        try:
+            days = trading_days(market, self._home)
+        except KeyError:
+            return None
+        except CalendarError as error:
+            log.warning("Market %s: every weekday counts as a trading day, for %s", market, error)
+            days = ()
+        try:
+            return rules_for(market, days, commission_rate=self._commission_rate)
+        except ValueError:
+            return None

@@ -1,0 +1,131 @@
+"""`ginkgo engine`: run the order engine, look at it, stop and start its trading."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import signal
+import sys
+import threading
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Annotated, Any
+
+from django.conf import settings
+from django.core.management.base import CommandError
+from django.db import Error as DatabaseError
+from django_typer.management import TyperCommand, command, initialize
+from typer import Exit, Option, confirm
+
+from market import switch
+from market.brokers import UnknownBroker
+from market.bus import KafkaUnavailable
+from market.engine import status as live
+from market.engine.service import EngineService, supervise
+from portfolios.console import plain_errors, print_json, print_table
+
+log = logging.getLogger(__name__)
+
+Json = Annotated[bool, Option("--json", help="One JSON document on stdout.")]
+Kafka = Annotated[str | None, Option("--kafka-bootstrap-servers", help="Instead of the configuration's.")]
+RedisHost = Annotated[str | None, Option("--redis-host", help="Instead of the configuration's.")]
+RedisPort = Annotated[int | None, Option("--redis-port", help="Instead of the configuration's.")]
+
+
+class Command(TyperCommand):
+    help = "The order engine: run it, look at it, stop and start its trading."
+
+    @initialize()
+    def init(self) -> None:
+        """The order engine: run it, look at it, stop and start its trading."""
+
+    @command()
+    def run(
+        self,
+        kafka_bootstrap_servers: Kafka = None,
+        redis_host: RedisHost = None,
+        redis_port: RedisPort = None,
+    ) -> None:
+        """Run an engine in the foreground until Ctrl-C or SIGTERM."""
+        logging.getLogger().setLevel(settings.GINKGO.node.log_level)
+        stop = threading.Event()
+
+        def on_signal(number: int, frame: FrameType | None) -> None:
+            stop.set()
+
+        signal.signal(signal.SIGTERM, on_signal)
+        signal.signal(signal.SIGINT, on_signal)
+        try:
+            switch.read()
+        except DatabaseError as error:
+            raise CommandError(f"the database is not ready ({_first(error)}): run 'ginkgo data init'") from None
+        try:
+            service = EngineService()
+        except (KafkaUnavailable, UnknownBroker, RuntimeError, OSError) as error:
+            raise CommandError(str(error)) from None
+        service.start()
+        log.info("The engine runs as %s", service.slot.name)
+        fault = supervise(service, stop)
+        log.info("The engine stops: %s", fault or "asked to")
+        service.stop()
+        if fault is not None:
+            raise CommandError(fault)
+        log.info("The engine has stopped")
+
+    @command()
+    def status(
+        self,
+        kafka_bootstrap_servers: Kafka = None,
+        redis_host: RedisHost = None,
+        redis_port: RedisPort = None,
+        as_json: Json = False,
+    ) -> None:
+        """Whether it runs and trades, its orders, what waits to be told."""
+        with plain_errors():
+            found = live.read(datetime.now(UTC))
+        if as_json:
+            return print_json(found)
+        return print_table("Engine", ("Field", "Value"), [(_name(key), value) for key, value in found.items()])
+
+    @command()
+    def start(self, as_json: Json = False) -> None:
+        """Let engines send orders again."""
+        self._turn(True, as_json)
+
+    @command()
+    def stop(
+        self,
+        yes: Annotated[bool, Option("--yes", "-y", help="Do not ask.")] = False,
+        as_json: Json = False,
+    ) -> None:
+        """Cancel all working orders and reject new ones, on every engine, until 'engine start'."""
+        if not yes:
+            if not sys.stdin.isatty():
+                raise CommandError("this cancels every working order: say --yes to do it without being asked")
+            if not confirm("Cancel every working order and reject new ones?", err=True):
+                sys.stderr.write("Nothing was changed.\n")
+                raise Exit(1)
+        self._turn(False, as_json)
+
+    @staticmethod
+    def _turn(on: bool, as_json: bool) -> None:
+        with plain_errors():
+            found = switch.turn(on, getpass.getuser())
+        if as_json:
+            document: dict[str, Any] = {
+                "switch": "on" if found.on else "off",
+                "changed_by": found.changed_by,
+                "changed_at": found.changed_at,
+            }
+            return print_json(document)
+        said = "Engines send orders." if on else "Engines cancel what works and reject what comes."
+        sys.stdout.write(f"{said}\n")
+        return None
+
+
+def _name(key: str) -> str:
+    return key.replace("_", " ").capitalize()
+
+
+def _first(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

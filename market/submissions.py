@@ -1,0 +1,200 @@
+"""Reads orders and cancels from `orders.submission` into the engine; several engines share its partitions (SPEC M2).
+
+Offsets are committed by hand, after the work: what a crash leaves uncommitted is read again and found to be known. A
+submission is never skipped: while the database is away, the batch in hand is tried until it is taken in.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from django.db import Error as DatabaseError
+from django.db import close_old_connections
+
+from market.alerting import Alerter
+from market.brokers.port import BrokerUnavailable
+from market.bus import partition_of
+from market.engine.desk import Desk
+from market.messages import DecodeError, OrderMessage, decode_order
+from market.poison import PoisonCounter
+from market.topics import ORDERS_SUBMISSION
+
+log = logging.getLogger(__name__)
+
+GROUP = "ginkgo.engine"
+_BATCH = 200
+_POLL = 0.05
+_WAITING_FOR: dict[type[Exception], str] = {BrokerUnavailable: "broker", KafkaException: "Kafka"}
+_BACK_OFF = (0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+class Partitions:
+    """The partitions that are this engine's now, and with them the portfolios whose orders they carry."""
+
+    def __init__(self) -> None:
+        self._mine: frozenset[int] = frozenset()
+        self._count = 0
+
+    def __call__(self, portfolio_id: str) -> bool:
+        return self._count > 0 and partition_of(portfolio_id, self._count) in self._mine
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        return self._mine
+
+    def become(self, mine: frozenset[int], count: int) -> None:
+        self._count = count
+        self._mine = mine
+
+    def keep(self, mine: frozenset[int]) -> None:
+        self._mine &= mine
+
+    def only(self, numbers: frozenset[int]) -> Callable[[str], bool]:
+        """As this, but for some of the partitions."""
+        count = self._count
+        return lambda portfolio_id: count > 0 and partition_of(portfolio_id, count) in numbers
+
+
+class Submissions:
+    """The consumer of one engine; `run` is its thread."""
+
+    def __init__(self, make: Callable[[], Consumer], desk: Desk, mine: Partitions, alerter: Alerter) -> None:
+        self._make = make
+        self._desk = desk
+        self._mine = mine
+        self._alerter = alerter
+        self._poison = PoisonCounter(alerter)
+        self._consumer: Consumer | None = None
+        self._assigned: frozenset[int] = frozenset()
+        self._taken_over = False
+        self.last_order: datetime | None = None
+        self.waiting_for: str = ""
+
+    def run(self, stop: threading.Event) -> None:
+        """The thread: until `stop` is set. `close` comes after it."""
+        self._consumer = consumer = self._make()
+        consumer.subscribe(
+            [ORDERS_SUBMISSION],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+        while not stop.is_set():
+            self.step(consumer, stop)
+
+    def close(self) -> None:
+        """Commit what was taken in, and give the partitions back."""
+        if self._consumer is not None:
+            self._commit(self._consumer, asynchronous=False)
+            self._consumer.close()
+
+    def step(self, consumer: Consumer, stop: threading.Event) -> int:
+        """Read one batch, work it off, commit it; how many messages it had."""
+        batch = self._read(consumer)
+        doubtful = self._taken_over or self._desk.in_doubt.is_set()
+        if doubtful and not self._persist(lambda: self._take_over(consumer), stop):
+            return 0
+        if not batch:
+            return 0
+        messages = [message for message in map(self._decode, batch) if message is not None]
+        if messages:
+            if not self._persist(lambda: self._desk.receive(messages, datetime.now(UTC)), stop):
+                return 0
+            self.last_order = datetime.now(UTC)
+        for message in batch:
+            try:
+                consumer.store_offsets(message)
+            except KafkaException as error:
+                # The partition has gone to another engine in the meantime: it reads the message again.
+                log.debug("Offset not stored: %s", error)
+        self._commit(consumer, asynchronous=True)
+        return len(batch)
+
+    def _take_over(self, consumer: Consumer) -> None:
+        """Partitions that are new to us, or doubts: ask the broker about every open order before reading on."""
+        taken_over = self._taken_over
+        if taken_over:
+            topic = consumer.list_topics(ORDERS_SUBMISSION, timeout=5).topics[ORDERS_SUBMISSION]
+            self._mine.become(self._assigned, len(topic.partitions))
+        self._desk.resolve(self._mine)
+        self._taken_over = False
+
+    def _read(self, consumer: Consumer) -> Sequence[Message]:
+        first = consumer.poll(_POLL)
+        if first is None:
+            return []
+        batch = [first, *consumer.consume(_BATCH - 1, 0)]
+        good = []
+        for message in batch:
+            error = message.error()
+            if error is None:
+                good.append(message)
+            elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                self._complain(f"Topic {ORDERS_SUBMISSION} does not exist: create it with 'ginkgo data init'")
+            else:
+                self._complain(f"Orders cannot be read: {error.str()}")
+        return good
+
+    def _decode(self, message: Message) -> OrderMessage | None:
+        try:
+            order: OrderMessage = decode_order(message.value() or b"")
+            return order
+        except DecodeError as error:
+            self._poison.skip(message.topic(), message.partition(), message.offset(), error)
+            return None
+
+    def _persist(self, work: Callable[[], object], stop: threading.Event) -> bool:
+        """Do it, however often it takes; False if stopped before it was done."""
+        failures = 0
+        while True:
+            try:
+                work()
+            except (DatabaseError, BrokerUnavailable, KafkaException) as error:
+                self.waiting_for = _WAITING_FOR.get(type(error), "database")
+                self._complain(f"Orders wait, trying again: {error}")
+                close_old_connections()
+                if stop.wait(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)]):
+                    return False
+                failures += 1
+            else:
+                if failures:
+                    log.info("Orders go on")
+                self.waiting_for = ""
+                return True
+
+    def _complain(self, message: str) -> None:
+        self._alerter.raise_alert("component_error", "critical", message, at_most_every=60, subject=message[:40])
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._assigned = frozenset(p.partition for p in partitions)
+        self._taken_over = True
+        log.info("This engine has partitions %s of the orders", sorted(self._assigned))
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._commit(consumer, asynchronous=False)
+        self._let_go(partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        log.warning("This engine has lost its partitions of the orders")
+        self._let_go(partitions)
+
+    def _let_go(self, partitions: list[TopicPartition]) -> None:
+        gone = frozenset(p.partition for p in partitions)
+        theirs = self._mine.only(gone)
+        self._assigned -= gone
+        self._mine.keep(self._assigned)
+        try:
+            self._desk.release(theirs)
+        except (DatabaseError, BrokerUnavailable) as error:
+            log.warning("Orders of partitions that are another engine's stay in sight: %s", error)
+
+    def _commit(self, consumer: Consumer, asynchronous: bool) -> None:
+        try:
+            consumer.commit(asynchronous=asynchronous)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._NO_OFFSET:
+                log.warning("Offsets of orders were not committed, they will be read again: %s", error)

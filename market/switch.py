@@ -1,0 +1,35 @@
+"""The big red button: whether engines may send orders. One row, read afresh by every engine, durable (SPEC M3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from market.models import EngineSwitch
+
+_ROW = 1
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Where the switch stands, and who put it there (nobody and never: a new installation is on)."""
+
+    on: bool
+    changed_by: str = ""
+    changed_at: datetime | None = None
+
+
+def read() -> Switch:
+    """The switch as of now. Raises django.db.Error when the database is away."""
+    row = EngineSwitch.objects.filter(pk=_ROW).first()
+    return Switch(True) if row is None else Switch(row.on, row.changed_by, row.changed_at)
+
+
+def is_on() -> bool:
+    return EngineSwitch.objects.filter(pk=_ROW, on=False).first() is None
+
+
+def turn(on: bool, who: str) -> Switch:
+    """Put the switch on or off in `who`'s name; engines follow within `engine.switch_interval`."""
+    row, _ = EngineSwitch.objects.update_or_create(pk=_ROW, defaults={"on": on, "changed_by": who[:150]})
+    return Switch(row.on, row.changed_by, row.changed_at)
