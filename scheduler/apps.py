@@ -5,3 +5,10 @@ from django.apps import AppConfig
 
 class SchedulerConfig(AppConfig):
     name = "scheduler"
+
+    def ready(self) -> None:
+        from portfolios.signals import config_changed, desired_state_changed
+        from scheduler.requests import on_config_changed, on_desired_state_changed
+
+        desired_state_changed.connect(on_desired_state_changed, dispatch_uid="scheduler.tick")
+        config_changed.connect(on_config_changed, dispatch_uid="scheduler.reload")

@@ -1,7 +1,10 @@
-"""The scheduler's truth: the nodes it knows, the plans it made, and the lease of its tick."""
+"""The scheduler's truth: the nodes it knows, the plans it made, the moves under way, and the lease of its tick."""
 
 from scheduler.models.node import Node
 from scheduler.models.plan import Plan
+from scheduler.models.planned_move import PlannedMove
+from scheduler.models.redis_watch import RedisWatch
+from scheduler.models.requirement import Requirement
 from scheduler.models.tick_lease import TickLease
 
-__all__ = ["Node", "Plan", "TickLease"]
+__all__ = ["Node", "Plan", "PlannedMove", "RedisWatch", "Requirement", "TickLease"]

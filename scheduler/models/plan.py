@@ -6,14 +6,14 @@ from django.db import models
 
 
 class Plan(models.Model):
-    """`placements` is `{portfolio_id: [node_id, epoch]}`; `moves` `[{portfolio_id, source, target, reason}]`."""
+    """`placements` is `{portfolio_id: [node_id, epoch]}`; `moves` `[{portfolio_id, source, target, kind, reason}]`."""
 
     version = models.BigAutoField(primary_key=True)
     placements = models.JSONField(default=dict)
     moves = models.JSONField(default=list)
     unplaced = models.JSONField(default=dict, help_text="portfolio_id: reason")
     node_count = models.PositiveIntegerField(default=0)
-    trigger = models.CharField(max_length=40, default="beat")
+    trigger = models.CharField(max_length=100, default="beat")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

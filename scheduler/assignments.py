@@ -1,0 +1,152 @@
+"""Making a plan true: every change of owner is one compare-and-set, and a lost one is simply left to the next tick."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import OperationalError
+
+from portfolios import lifecycle
+from portfolios.models import Assignment, Command, Portfolio
+from portfolios.models.portfolio import DesiredState, Status
+from portfolios.ownership import NOBODY, Ownership, hand_over
+from scheduler import commands, moves
+from scheduler.models import Requirement
+from scheduler.planner import Move, PortfolioDemand
+
+log = logging.getLogger(__name__)
+
+_STOP_AGAIN_AFTER = timedelta(seconds=30)
+_LOCKED = {1205, 1213}
+"""MySQL: lock wait timeout, deadlock. One row's trouble, not the database's."""
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """Every assignment as read, and what the owners of the portfolios want."""
+
+    owners: Mapping[str, Ownership]
+    demands: tuple[PortfolioDemand, ...]
+
+    def current(self) -> dict[str, str]:
+        return {d.id: self.owners[d.id].node_id for d in self.demands if d.id in self.owners}
+
+    def to_stop(self) -> list[Ownership]:
+        """Assigned, though nobody wants them to run."""
+        wanted = {d.id for d in self.demands}
+        return [o for o in self.owners.values() if o.node_id != NOBODY and o.portfolio_id not in wanted]
+
+
+def read() -> Holdings:
+    """All assignments and demands as of now, in three queries."""
+    requirements = dict(Requirement.objects.values_list("portfolio_id", "labels"))
+    owners = {
+        row[0]: Ownership(*row) for row in Assignment.objects.values_list("portfolio_id", "node_id", "epoch").iterator()
+    }
+    wanted = Portfolio.objects.filter(desired_state=DesiredState.RUNNING).values_list("id", "market", "config")
+    demands = tuple(
+        PortfolioDemand(pid, market, _weight(config), requires(requirements.get(pid)))
+        for pid, market, config in wanted.iterator()
+        if pid in owners
+    )
+    return Holdings(owners, demands)
+
+
+def apply(
+    planned: Iterable[Move], holdings: Holdings, still_held: Callable[[], bool], now: datetime
+) -> tuple[list[Move], bool]:
+    """Carry out the moves one by one; those done (or begun), and whether the lease lasted.
+
+    A move whose portfolio has another owner by now is dropped: somebody else moved it.
+    """
+    done: list[Move] = []
+    began = time.monotonic()
+    for move in _grouped(planned):
+        if not still_held():
+            log.warning("This scheduler stops or has lost its lease: the rest of the plan is left to the next round")
+            return done, False
+        if _apply_one(move, holdings.owners[move.portfolio_id], now):
+            done.append(move)
+    if any(m.kind == "failover" for m in done):
+        log.info("Migration completed in %.1fs", time.monotonic() - began)
+    return done, True
+
+
+def _apply_one(move: Move, owner: Ownership, now: datetime) -> bool:
+    if move.kind == "move":
+        return moves.begin(owner, move.target, move.reason, now)
+    given = give(owner, move.target, move.reason)
+    if given is None:
+        return False
+    if move.kind == "failover":
+        log.info("Portfolio %s migrated successfully", move.portfolio_id)
+        commands.send(commands.MIGRATE_IN, move.portfolio_id, move.target, given.epoch, {"source": move.source})
+    else:
+        log.info("Portfolio %s assigned to %s (epoch %d)", move.portfolio_id, move.target, given.epoch)
+        commands.send(commands.PORTFOLIO_START, move.portfolio_id, move.target, given.epoch)
+    return True
+
+
+def give(owner: Ownership, target: str, reason: str) -> Ownership | None:
+    """Hand over at once; None if somebody else was quicker or holds the row's lock."""
+    try:
+        given = hand_over(owner, target, reason)
+    except OperationalError as error:
+        if not _is_lock(error):
+            raise
+        log.warning("Portfolio %s is locked by somebody, left to the next tick: %s", owner.portfolio_id, error)
+        return None
+    if given is None:
+        log.info("Portfolio %s has another owner by now: left as it is", owner.portfolio_id)
+    return given
+
+
+def stop_unwanted(holdings: Holdings, live: frozenset[str], now: datetime) -> int:
+    """Ask the nodes to stop what shall not run; release what a dead node cannot give back. How many it was."""
+    unwanted = holdings.to_stop()
+    if not unwanted:
+        return 0
+    recent = Command.objects.filter(
+        command_type=commands.PORTFOLIO_STOP, created_at__gt=now - _STOP_AGAIN_AFTER
+    ).values_list("target_id", "epoch")
+    asked = set(recent)
+    for owner in unwanted:
+        if owner.node_id in live:
+            if (owner.portfolio_id, owner.epoch) not in asked:
+                commands.send(commands.PORTFOLIO_STOP, owner.portfolio_id, owner.node_id, owner.epoch)
+        elif give(owner, NOBODY, f"stopped by its owner; node {owner.node_id} is offline") is not None:
+            log.info("Portfolio %s stopped: node %s is offline", owner.portfolio_id, owner.node_id)
+            lifecycle.enter(owner.portfolio_id, Status.STOPPED, f"node {owner.node_id} is offline", taking_over=True)
+    return len(unwanted)
+
+
+def _grouped(planned: Iterable[Move]) -> list[Move]:
+    """In the plan's order of urgency; says once for each pair of nodes what is coming."""
+    planned = list(planned)
+    if any(m.kind == "place" for m in planned):
+        log.info("Assigning Portfolios to available nodes...")
+    pairs = dict.fromkeys((m.source, m.target) for m in planned if m.kind == "failover")
+    for source, target in pairs:
+        log.info("Triggering Portfolio migration from %s to %s", source, target)
+    return planned
+
+
+def _weight(config: object) -> float:
+    """A portfolio's share of events: the codes it wants."""
+    codes = config.get("codes") if isinstance(config, dict) else None
+    return float(max(1, len(codes))) if isinstance(codes, list) else 1.0
+
+
+def requires(labels: object) -> tuple[tuple[str, str], ...]:
+    """A Requirement's labels as the planner takes them."""
+    if not isinstance(labels, dict):
+        return ()
+    return tuple(sorted((str(key), str(value)) for key, value in labels.items()))
+
+
+def _is_lock(error: OperationalError) -> bool:
+    return bool(error.args) and (error.args[0] in _LOCKED or "locked" in str(error.args[0]))

@@ -1,0 +1,65 @@
+"""The beat's two periodic tasks: seeded from the configuration, edited in the admin, and the editor wins (SPEC S1)."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+from django.conf import settings
+from django_celery_beat.models import MICROSECONDS, SECONDS, IntervalSchedule, PeriodicTask
+
+from scheduler import requests, wires
+
+log = logging.getLogger(__name__)
+
+CHECK = "scheduler.check_heartbeats"
+TICK_NAME = "scheduler: place portfolios"
+CHECK_NAME = "scheduler: check heartbeats"
+
+
+def seed() -> None:
+    """Make the rows that are missing. A row that still says what an older configuration said follows the new one."""
+    config = settings.GINKGO.scheduler
+    _seed(TICK_NAME, requests.TICK, config.schedule_interval)
+    _seed(CHECK_NAME, CHECK, config.heartbeat_check_interval)
+
+
+def interval_of(name: str) -> float:
+    """Seconds between two runs as the admin has them now; 0 if the row is absent, disabled or not an interval."""
+    row = PeriodicTask.objects.select_related("interval").filter(name=name, enabled=True).first()
+    if row is None or row.interval is None:
+        return 0.0
+    return float(row.interval.schedule.run_every.total_seconds())
+
+
+def _seed(name: str, task: str, seconds: float) -> None:
+    every, period = _whole(seconds)
+    interval, _ = IntervalSchedule.objects.get_or_create(every=every, period=period)
+    wanted = {
+        "task": task,
+        "interval": interval,
+        "queue": wires.SCHEDULER_QUEUE,
+        # A beat that nobody took is worth nothing once the next is due.
+        "expire_seconds": max(1, int(seconds)),
+        "kwargs": json.dumps({}),
+        "description": _mark(interval),
+    }
+    row, made = PeriodicTask.objects.select_related("interval").get_or_create(name=name, defaults=wanted)
+    if made or row.interval is None or row.interval_id == interval.pk:
+        return
+    if row.description == _mark(row.interval):
+        row.interval, row.description, row.expire_seconds = interval, _mark(interval), max(1, int(seconds))
+        row.save()
+    else:
+        log.info("'%s' runs %s as set in the admin, not every %gs as configured", name, row.interval, seconds)
+
+
+def _whole(seconds: float) -> tuple[int, str]:
+    if seconds == int(seconds):
+        return int(seconds), SECONDS
+    return round(seconds * 1_000_000), MICROSECONDS
+
+
+def _mark(interval: IntervalSchedule) -> str:
+    """What an unedited row's description says of its interval."""
+    return f"Seeded from the configuration: {interval}."

@@ -1,0 +1,121 @@
+"""`ginkgo scheduler`: run it, look at its nodes and its plan, move portfolios."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any
+
+from celery import current_app
+from django.core.management.base import CommandError
+from django_typer.management import TyperCommand, command, initialize
+from typer import Argument, Exit, Option
+
+from portfolios import services
+from portfolios.console import plain_errors, print_json, print_table
+from scheduler import operations, service, views_data
+
+Json = Annotated[bool, Option("--json", help="One JSON document on stdout.")]
+
+
+class Command(TyperCommand):
+    help = "The scheduler: run it, look at its nodes and its plan, move portfolios."
+
+    @initialize()
+    def init(self) -> None:
+        """The scheduler: run it, look at its nodes and its plan, move portfolios."""
+
+    @command()
+    def run(
+        self,
+        hostname: Annotated[str, Option("--hostname", help="Its name in Flower; scheduler@HOST if not given.")] = "",
+    ) -> None:
+        """Beat, worker and event consumer in one process, until SIGTERM or Ctrl-C."""
+        try:
+            with plain_errors():
+                code = service.run(current_app._get_current_object(), hostname)
+        except service.Unready as error:
+            raise CommandError(str(error)) from None
+        raise Exit(code)
+
+    @command()
+    def nodes(self, as_json: Json = False) -> None:
+        """Every node with its load and its last heartbeat."""
+        with plain_errors():
+            found = views_data.nodes()
+        if as_json:
+            return print_json(found)
+        columns = ("Node ID", "State", "Portfolios", "Queue Size", "CPU Usage", "Last Heartbeat")
+        rows = [
+            (
+                n["node_id"],
+                n["state"] if n["enabled"] else f"{n['state']}, drained",
+                f"{n['assigned_count']}/{n['max_portfolios']}",
+                f"{n['queue_size']:.0f}",
+                f"{n['cpu_usage']:.1f}%",
+                _ago(n["heartbeat_age"]),
+            )
+            for n in found
+        ]
+        return print_table("ExecutionNode Status", columns, rows, right=columns[2:5])
+
+    @command()
+    def plan(self, as_json: Json = False) -> None:
+        """Which node runs which portfolio, and why."""
+        with plain_errors():
+            found = views_data.plan()
+        if as_json:
+            return print_json(found)
+        rows = [
+            (
+                p["portfolio_id"][:8],
+                p["name"],
+                p["status"],
+                f"{p['node_id'] or '-'} → {p['moving_to']}" if p["moving_to"] else p["node_id"],
+                p["epoch"],
+                p["reason"],
+            )
+            for p in found["portfolios"]
+        ]
+        return print_table(
+            f"Plan {found['version']}", ("Id", "Name", "Status", "Node", "Epoch", "Reason"), rows, right=("Epoch",)
+        )
+
+    @command()
+    def status(self, as_json: Json = False) -> None:
+        """Whether it runs, and what it did last."""
+        with plain_errors():
+            found = views_data.status()
+        if as_json:
+            return print_json(found)
+        return print_table("Scheduler", ("Field", "Value"), found.items())
+
+    @command()
+    def migrate(
+        self,
+        portfolio: Annotated[str, Argument(metavar="PORTFOLIO", help="Its id, the beginning of its id, or its name.")],
+        target: Annotated[str, Option("--to", help="The node to move it to.")],
+        source: Annotated[str, Option("--from", help="Refuse unless it is on this node.")] = "",
+        as_json: Json = False,
+    ) -> None:
+        """Move a running portfolio to another node."""
+        with plain_errors():
+            answer = operations.migrate(services.find(portfolio).id, target, source, "command line")
+            _report(answer, f"moving from {answer.source_node or 'nobody'} to {answer.target_node}", as_json)
+
+    @command()
+    def rebalance(self, as_json: Json = False) -> None:
+        """Balance the portfolios among the nodes now."""
+        with plain_errors():
+            _report(operations.rebalance("command line"), "the scheduler balances now", as_json)
+
+
+def _report(answer: operations.Answer, done: str, as_json: bool) -> Any:
+    if not answer.accepted:
+        raise CommandError(answer.reason)
+    if as_json:
+        return print_json(dataclasses.asdict(answer))
+    return print_table("Accepted", ("Answer",), [(done,)])
+
+
+def _ago(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:.0f}s ago"

@@ -1,0 +1,54 @@
+"""Ask for a tick now, from any process: a Celery task, or nothing but a log line when the broker is away (SPEC S1)."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+
+from portfolios.models import Assignment
+from scheduler import commands, wires
+
+log = logging.getLogger(__name__)
+
+TICK = "scheduler.tick"
+SETTLE = "scheduler.settle_moves"
+EXPIRES = 30.0
+"""Seconds: after these the beat has ticked anyway."""
+
+
+def request_tick(reason: str, threshold: int | None = None) -> bool:
+    """Have the scheduler tick at once. False if the request did not get through: the next beat does it then."""
+    fault = wires.send_task(TICK, wires.SCHEDULER_QUEUE, EXPIRES, trigger=reason, threshold=threshold)
+    if fault:
+        log.warning("The scheduler was not asked to tick (%s), its next beat will: %s", reason, fault)
+    return not fault
+
+
+def request_settling() -> bool:
+    """Have the moves under way looked at closely."""
+    return not wires.send_task(SETTLE, wires.SCHEDULER_QUEUE, EXPIRES)
+
+
+def on_desired_state_changed(sender: Any, **_: Any) -> None:
+    """A portfolio shall run, or shall not: after the commit, for the tick reads the database."""
+    transaction.on_commit(_tick_for_a_portfolio)
+
+
+def on_config_changed(sender: Any, portfolio_id: str, version: int, **_: Any) -> None:
+    """A newer configuration: whoever runs the portfolio is told, and finds out by itself if it is not."""
+    transaction.on_commit(partial(_send_reload, portfolio_id, version))
+
+
+def _tick_for_a_portfolio() -> None:
+    request_tick("desired state changed")
+
+
+def _send_reload(portfolio_id: str, version: int) -> None:
+    owner = Assignment.objects.filter(portfolio_id=portfolio_id).exclude(node_id="").first()
+    if owner is not None:
+        commands.send(
+            commands.PORTFOLIO_RELOAD, portfolio_id, owner.node_id, owner.epoch, {"version": version}, "owner"
+        )
