@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from typer import Exit
 
+from portfolios.calendars import CalendarError
 from portfolios.errors import InvalidConfig, PortfolioError
 
 
@@ -62,7 +63,7 @@ def plain_errors() -> Iterator[None]:
         for fault in error.faults:
             sys.stderr.write(f"{fault}\n")
         raise Exit(2) from None
-    except PortfolioError as error:
+    except (PortfolioError, CalendarError) as error:
         raise CommandError(str(error)) from None
     except DatabaseError as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from market import topic_admin
+from portfolios.calendars import trading_days
 from portfolios.errors import Conflict
 
 ADMIN = "admin"
@@ -47,10 +49,16 @@ class Done:
 def initialise() -> Done:
     """All of it, in this order: the password, shown once, is made last, when nothing can fail any more.
 
-    Raises market.bus.KafkaUnavailable, django.db.DatabaseError, portfolios.errors.Conflict. Two at once take turns.
+    Two at once take turns. Raises market.bus.KafkaUnavailable, django.db.DatabaseError, portfolios.errors.Conflict,
+    portfolios.calendars.CalendarError.
     """
-    with _alone(settings.GINKGO.home):
-        return Done(migrations=migrate(), topics=topic_admin.create_topics(), admin=first_admin())
+    home = settings.GINKGO.home
+    with _alone(home), ThreadPoolExecutor(1, "calendars") as beside:
+        # A child process computes them for some seconds; without them here, the first portfolio would wait for that.
+        calendar = beside.submit(trading_days, "cn", home)
+        migrations, topics = migrate(), topic_admin.create_topics()
+        calendar.result()
+        return Done(migrations, topics, first_admin())
 
 
 def migrate() -> int:
