@@ -45,9 +45,10 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     backpressure: Annotated[
         Literal["catch_up", "conflate", "drop"], param("What to do with live ticks when the queue is full")
     ] = "catch_up"
-    max_signal_age: Annotated[
-        float | None, param("A price older than the newest by more than this raises no signal", unit="s", gt=0)
-    ] = None
+    max_signal_age: (
+        Annotated[float, param("A price older than the newest by more than this raises no signal", unit="s", gt=0)]
+        | None
+    ) = None
     min_signal_interval: Annotated[float, param("Least time between two signals of one code", unit="s", ge=0)] = 0
     degraded_send: Annotated[
         Literal["exits", "all", "off"], param("Which orders may leave while the node is degraded")

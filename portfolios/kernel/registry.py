@@ -11,7 +11,8 @@ import inspect
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import NODEFAULT
@@ -123,6 +124,12 @@ def _load(name: str) -> type[Component]:
 def _component(name: str, found: Any) -> type[Component]:
     if not (isinstance(found, type) and issubclass(found, Component) and found.kind):
         raise UnknownComponent(f"{name!r} is not a strategy, risk rule or sizer")
+    try:
+        params_of(found.Params)
+    except (TypeError, NameError) as error:
+        raise UnknownComponent(
+            f"component {name!r} declares its parameters in a way that cannot be read: {error}"
+        ) from error
     return found
 
 
@@ -132,24 +139,32 @@ def _installed() -> dict[str, Any]:
 
 
 def _param(field: Any, hint: Any) -> ParamInfo:
-    meta = msgspec.Meta()
-    if get_origin(hint) is Annotated:
-        hint, *annotations = get_args(hint)
-        meta = next((each for each in annotations if isinstance(each, msgspec.Meta)), meta)
+    schema = msgspec.json.schema(hint)
+    # `Annotated[float, …] | None`: what may also be null is described by what it is otherwise.
+    optional = [each for each in get_args(hint) if each is not type(None)]
+    if get_origin(hint) in (Union, UnionType) and len(optional) == 1:
+        hint = optional[0]
+        schema = next(each for each in schema["anyOf"] if each.get("type") != "null")
+    metas = [each for each in get_args(hint)[1:] if isinstance(each, msgspec.Meta)] if _is_annotated(hint) else []
+    meta = metas[0] if metas else msgspec.Meta()
     default = field.default if field.default is not NODEFAULT else None
     if field.default_factory is not NODEFAULT:
         default = field.default_factory()
-    kind = {"type": "string", **msgspec.json.schema(hint)}
+    kind = str(schema.get("type", "string"))
     return ParamInfo(
         name=field.name,
-        type="list" if kind["type"] == "array" else str(kind["type"]),
+        type="list" if kind == "array" else kind,
         required=field.required,
         default=default,
         minimum=meta.ge,
         maximum=meta.le,
         exclusive_minimum=meta.gt,
         exclusive_maximum=meta.lt,
-        choices=list(kind.get("enum", [])),
+        choices=list(schema.get("enum", [])),
         unit=(meta.extra or {}).get("unit", ""),
         doc=meta.description or "",
     )
+
+
+def _is_annotated(hint: Any) -> bool:
+    return get_origin(hint) is Annotated
