@@ -13,7 +13,9 @@ def test_a_well_formed_code_belongs_to_its_market(code, market):
     assert fault_of(code, market) is None
 
 
-@pytest.mark.parametrize("code", ["60051.SH", "600519", "600519.sh", "600519.SH ", "", "700.HK", "aapl.US", None, 600519])
+@pytest.mark.parametrize(
+    "code", ["60051.SH", "600519", "600519.sh", "600519.SH ", "", "700.HK", "aapl.US", None, 600519]
+)
 def test_an_ill_formed_code_is_refused_with_an_example(code):
     assert "such as" in str(fault_of(code, "cn"))
 

@@ -131,7 +131,7 @@ class Books(RuleBasedStateMachine):
             assert position.available == position.volume - locked - promised >= 0
 
 
-Books.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Books.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
 TestBooks = Books.TestCase
 
 
@@ -149,9 +149,7 @@ class MarginBooks(RuleBasedStateMachine):
           fees=st.integers(0, 100_000))  # fmt: skip
     def fill(self, direction: int, volume: int, price: int, fees: int) -> None:
         amount = price * volume * 300
-        position = self.ledger.fill(
-            "IF2612.CFX", direction, volume, amount, fees, multiplier=300, margin_rate=120_000
-        )
+        position = self.ledger.fill("IF2612.CFX", direction, volume, amount, fees, multiplier=300, margin_rate=120_000)
         if position.volume:
             self.ledger.mark(position, price)
         self.volume += direction * volume
@@ -178,7 +176,7 @@ class MarginBooks(RuleBasedStateMachine):
         assert self.ledger.available >= 0
 
 
-MarginBooks.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+MarginBooks.TestCase.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
 TestMarginBooks = MarginBooks.TestCase
 
 

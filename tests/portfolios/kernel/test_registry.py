@@ -102,7 +102,9 @@ def test_an_installed_package_announces_components_by_entry_point(own_file, monk
     registry._load.cache_clear()
 
 
-@pytest.mark.parametrize("name", ["", "Nothing", "no.such.module.Thing", "os:path", "portfolios.kernel.component:Strategy "])
+@pytest.mark.parametrize(
+    "name", ["", "Nothing", "no.such.module.Thing", "os:path", "portfolios.kernel.component:Strategy "]
+)
 def test_a_name_that_leads_nowhere_is_an_unknown_component(name):
     with pytest.raises(UnknownComponent):
         find(name)
