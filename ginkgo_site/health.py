@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import redis
 from django.conf import settings
@@ -64,7 +64,7 @@ def redis_() -> dict[str, Any]:
     address = settings.GINKGO_RESOLVE().redis
     try:
         client = livestate.client(timeout=_WAIT)
-        info = cast(dict[str, Any], client.info())
+        info = client.info()
         keys = client.dbsize()
         hearts = sum(1 for _ in client.scan_iter(match=f"{livestate.heartbeat_key('')}*", count=1000))
     except (redis.RedisError, livestate.RedisUnavailable) as error:

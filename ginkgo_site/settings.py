@@ -52,6 +52,7 @@ STATIC_ROOT = GINKGO.home / "static"
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -154,6 +155,24 @@ UNFOLD = {
     "SITE_SYMBOL": "eco",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "ginkgo_site.admin_dashboard.dashboard",
+    "SIDEBAR": {"show_search": False, "navigation": "ginkgo_site.admin_menu.navigation"},
+    # The green of a leaf, dark enough at 600 for white text on it.
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97.9% .021 166.113)",
+            "100": "oklch(95% .052 163.051)",
+            "200": "oklch(90.5% .093 164.15)",
+            "300": "oklch(84.5% .143 164.978)",
+            "400": "oklch(76.5% .177 163.223)",
+            "500": "oklch(59.6% .145 163.225)",
+            "600": "oklch(50.8% .118 165.612)",
+            "700": "oklch(43.2% .095 166.913)",
+            "800": "oklch(37.8% .077 168.94)",
+            "900": "oklch(32% .064 170)",
+            "950": "oklch(26.2% .051 172.552)",
+        }
+    },
 }
 
 # Celery. Results are not used: commands report their fate to MySQL (SPEC S7).

@@ -1,0 +1,176 @@
+"""The admin's page of a portfolio: what it is, where it runs, what it has, and the way to everything it did."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+from unfold.decorators import action, display
+
+from portfolios import configs, services
+from portfolios.admin_base import amount, link, listing
+from portfolios.errors import PortfolioError
+from portfolios.models import Portfolio
+from portfolios.models.portfolio import DesiredState, Status
+
+STATUS_COLOURS = {
+    Status.RUNNING.label: "success",
+    Status.ERROR.label: "danger",
+    Status.STOPPING.label: "warning",
+    Status.RELOADING.label: "warning",
+}
+
+
+class PortfolioForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Name, owner and config; a faulty config is refused with each fault's path."""
+
+    def clean_config(self) -> Any:
+        config = self.cleaned_data["config"]
+        faults = configs.faults_of(config, self.instance.market)
+        if faults:
+            raise forms.ValidationError([str(fault) for fault in faults])
+        return configs.validate(config, self.instance.market)
+
+
+@admin.register(Portfolio)
+class PortfolioAdmin(ModelAdmin):
+    """A new portfolio is made by `ginkgo portfolio create`, with everything that belongs to it."""
+
+    form = PortfolioForm
+    list_display = ("name", "state", "wanted", "market", "owner", "where", "cash", "more")
+    list_filter = ("status", "desired_state", "market", "owner")
+    list_select_related = ("owner", "assignment")
+    list_per_page = 50
+    list_fullwidth = True
+    search_fields = ("name", "id", "owner__username")
+    date_hierarchy = "created_at"
+    autocomplete_fields = ("owner",)
+    readonly_fields = (
+        *("id", "market", "initial_cash", "version", "state", "status_reason", "wanted", "where", "now"),
+        *("positions", "more", "created_at", "updated_at"),
+    )
+    fieldsets = (
+        (None, {"fields": (("name", "owner"), ("market", "initial_cash"), "more")}),
+        ("Now", {"fields": (("state", "wanted", "where"), "status_reason", "now", "positions")}),
+        ("Configuration", {"fields": ("version", "config")}),
+        ("Record", {"fields": ("id", ("created_at", "updated_at"))}),
+    )
+    actions = ("start_selected", "stop_selected")
+    actions_submit_line = ("start", "stop")
+
+    @display(description="Status", ordering="status", label=STATUS_COLOURS)
+    def state(self, portfolio: Portfolio) -> str:
+        return str(Status(portfolio.status).label)
+
+    @display(description="Wanted", ordering="desired_state")
+    def wanted(self, portfolio: Portfolio) -> str:
+        return str(DesiredState(portfolio.desired_state).label)
+
+    @display(description="Node and epoch", ordering="assignment__node_id")
+    def where(self, portfolio: Portfolio) -> SafeString | str:
+        owner = portfolio.assignment
+        if not owner.node_id:
+            return format_html("nobody, epoch {}", owner.epoch)
+        return format_html("{}, epoch {}", link("scheduler.node", owner.node_id), owner.epoch)
+
+    @display(description="Initial cash", ordering="initial_cash")
+    def cash(self, portfolio: Portfolio) -> str:
+        return amount(portfolio.initial_cash)
+
+    @display(description="See its")
+    def more(self, portfolio: Portfolio) -> SafeString:
+        lists = (
+            ("market.order", "orders"),
+            ("market.fill", "fills"),
+            ("portfolios.ledgerentry", "ledger"),
+            ("portfolios.revision", "revisions"),
+        )
+        links = [listing(model, text, portfolio__id__exact=portfolio.id) for model, text in lists]
+        links.append(cast(SafeString, link("portfolios.checkpoint", portfolio.id, "checkpoint")))
+        return format_html_join(" · ", "{}", ((each,) for each in links))
+
+    @display(description="Cash and value")
+    def now(self, portfolio: Portfolio) -> SafeString:
+        status = services.get_status(portfolio.id)
+        return format_html(
+            "cash {}, total value {}, as of {}",
+            amount(status["cash"]),
+            amount(status["total_value"]),
+            f"{status['updated_at']:%Y-%m-%d %H:%M:%S} UTC",
+        )
+
+    @display(description="Positions")
+    def positions(self, portfolio: Portfolio) -> SafeString | str:
+        held = services.get_positions(portfolio.id)
+        if not held:
+            return "none"
+        rows = (
+            (
+                p["code"],
+                p["volume"],
+                p["available"],
+                amount(p["cost_price"]),
+                amount(p["last_price"]),
+                amount(p["profit"]),
+            )
+            for p in held
+        )
+        return format_html(
+            '<div class="overflow-x-auto"><table class="w-full text-right tabular-nums"><thead><tr>'
+            '<th class="text-left">Code</th><th>Volume</th><th>Available</th><th>Cost price</th><th>Last price</th>'
+            "<th>Profit</th></tr></thead><tbody>{}</tbody></table></div>",
+            format_html_join(
+                "",
+                '<tr><td class="text-left">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>',
+                rows,
+            ),
+        )
+
+    @admin.action(description="Start the selected portfolios", permissions=["change"])
+    def start_selected(self, request: HttpRequest, chosen: QuerySet[Portfolio]) -> None:
+        self._ask(request, chosen, DesiredState.RUNNING)
+
+    @admin.action(description="Stop the selected portfolios", permissions=["change"])
+    def stop_selected(self, request: HttpRequest, chosen: QuerySet[Portfolio]) -> None:
+        self._ask(request, chosen, DesiredState.STOPPED)
+
+    @action(description="Save and start", permissions=["change"])
+    def start(self, request: HttpRequest, portfolio: Portfolio) -> None:
+        self._ask(request, [portfolio], DesiredState.RUNNING)
+
+    @action(description="Save and stop", permissions=["change"])
+    def stop(self, request: HttpRequest, portfolio: Portfolio) -> None:
+        self._ask(request, [portfolio], DesiredState.STOPPED)
+
+    def _ask(self, request: HttpRequest, chosen: Any, wanted: DesiredState) -> None:
+        """Asks for a state; a node makes it true, so the page says what was asked, not what is."""
+        ask = services.start if wanted == DesiredState.RUNNING else services.stop
+        for portfolio in chosen:
+            try:
+                ask(portfolio.pk)
+            except PortfolioError as error:
+                messages.error(request, f"{portfolio}: {error}")
+            else:
+                messages.success(request, f"{portfolio} was asked to be {wanted.label.lower()}")
+
+    def save_model(self, request: HttpRequest, obj: Portfolio, form: Any, change: bool) -> None:
+        """Name and owner as they stand; a new config becomes a new version, in the user's name."""
+        obj.save(update_fields=["name", "owner", "updated_at"])
+        if "config" in form.changed_data:
+            config = obj.config
+            author = cast(User, request.user)
+            obj.version = services.update_config(obj.id, config, author, expected_version=obj.version).version
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Its orders and fills are the books.
+        return False
