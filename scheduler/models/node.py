@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
+from scheduler.models.labels import validate_node_labels
+
 
 class NodeState(models.TextChoices):
     ONLINE = "online"
@@ -23,6 +25,7 @@ class Node(models.Model):
     labels = models.JSONField(
         default=dict,
         blank=True,
+        validators=[validate_node_labels],
         help_text='What it takes, like {"market": ["cn", "hk"], "region": ["sh"]}; without "market": every market.',
     )
     max_portfolios = models.PositiveIntegerField(default=5, help_text="As the node says.")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from django.db import models
 
 from portfolios.models import Portfolio
+from scheduler.models.labels import validate_requirement
 
 
 class Requirement(models.Model):
     """`labels` like `{"region": "shanghai"}`: only a node that carries each of them hosts the portfolio."""
 
     portfolio = models.OneToOneField(Portfolio, primary_key=True, on_delete=models.CASCADE, related_name="+")
-    labels = models.JSONField(default=dict, help_text='Like {"region": "shanghai"}.')
+    labels = models.JSONField(default=dict, validators=[validate_requirement], help_text='Like {"region": "shanghai"}.')
 
     class Meta:
         ordering = ("portfolio",)
