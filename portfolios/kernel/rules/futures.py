@@ -4,7 +4,8 @@ Contract sizes, price steps and margins are those of the contracts as the exchan
 DCE, CZCE, "contract specifications"); margins are the exchanges' minima rounded up to what brokers commonly ask.
 CFFEX's daily limits are in the contracts (index 10 %, bonds 0.5 to 3.5 %) and follow the last settlement price,
 which a feed gives as `prev_close`. The commodity exchanges move their limits by notice, so none is assumed
-there. The night session belongs to the next trading day. Not modelled: daily settlement in cash (open profit
+there. The night session belongs to the next trading day. Orders caused from 15:00 on are the next
+session's, also for bonds, which trade until 15:15. Not modelled: daily settlement in cash (open profit
 counts in the total value, not in cash), delivery, dearer fees for closing on the same day.
 """
 
@@ -62,7 +63,7 @@ class FuturesRules(Tiled):
 
     def __init__(self, trading_days: Sequence[date] = (), *, commission_rate: float = 0.00005) -> None:
         """`commission_rate`: share of the contract's value that exchange and broker take together, each side."""
-        super().__init__(Sessions(SHANGHAI, time(15, 15), trading_days, roll=timedelta(hours=20)))
+        super().__init__(Sessions(SHANGHAI, time(15, 0), trading_days, roll=timedelta(hours=20)))
         self._commission = round(commission_rate * _PPM * 1000)
 
     def multiplier(self, code: str) -> int:

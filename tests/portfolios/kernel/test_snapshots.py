@@ -1,0 +1,174 @@
+"""Restore, then the same events: byte-identical snapshots, whatever the components and whenever it is cut."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from portfolios.kernel.config import PortfolioConfig
+from portfolios.kernel.events import Cause, Feedback, PriceUpdate
+from portfolios.kernel.money import to_units
+from portfolios.kernel.orders import Intent
+from portfolios.kernel.portfolio import Portfolio
+from portfolios.kernel.rules import rules_for
+from tests.portfolios.kernel.harness import CODE, PORTFOLIO_ID, TOPIC, Market, config, day, tick
+
+CODES = [CODE, "000001.SZ", "688981.SH"]
+RULES = rules_for("cn")
+
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "TrendFollowStrategy": {"short_period": 2, "long_period": 4},
+    "MeanReversionStrategy": {"period": 4, "entry": 0.8},
+    "MomentumStrategy": {"period": 3, "buy_above": 0.5},
+    "DualThrustStrategy": {"sessions": 2, "k_up": 0.2, "k_down": 0.2},
+}
+RISKS: dict[str, dict[str, Any]] = {
+    "PositionRatioRisk": {"max_position_ratio": 0.3},
+    "LossLimitRisk": {"loss_limit": 2},
+    "ProfitTargetRisk": {"profit_target": 2},
+    "MaxDrawdownRisk": {"max_drawdown": 1, "pause": 2},
+    "TradingTimeRisk": {},
+}
+SIZERS: dict[str, dict[str, Any]] = {
+    "FixedAmountSizer": {"amount": 50_000},
+    "RatioSizer": {"ratio": 0.2},
+    "ATRSizer": {"period": 3},
+}
+COMBINATIONS = [
+    *((strategy, list(RISKS), "RatioSizer") for strategy in STRATEGIES),
+    *(("MomentumStrategy", [risk], "FixedAmountSizer") for risk in RISKS),
+    *(("MomentumStrategy", ["LossLimitRisk"], sizer) for sizer in SIZERS),
+]
+
+
+def made(strategy: str, risks: list[str], sizer: str, bar: str) -> PortfolioConfig:
+    return config(
+        strategy, STRATEGIES[strategy], risks={risk: RISKS[risk] for risk in risks}, sizer=sizer,
+        sizer_params=SIZERS[sizer], codes=CODES, policy={"bar": bar, "min_signal_interval": 1},
+    )  # fmt: skip
+
+
+class Recorder(Market):
+    """Keeps every event that its portfolio was told, in order, with its cause and what came of it."""
+
+    def __init__(self, config: PortfolioConfig) -> None:
+        super().__init__(config, cash=200_000, rules=RULES, slippage=0.001)
+        self.log: list[tuple[PriceUpdate | Feedback, Cause, list[Intent]]] = []
+        portfolio, recorder = self.portfolio, self
+
+        class Listening:
+            def apply(self, event: PriceUpdate | Feedback, cause: Cause) -> list[Intent]:
+                intents = portfolio.apply(event, cause)
+                recorder.log.append((event, cause, intents))
+                return intents
+
+        self.portfolio = Listening()  # type: ignore[assignment]
+        self.real = portfolio
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(CODES),
+        st.integers(-90, 90),  # change of the price in thousandths of it
+        st.sampled_from([1, 1, 30, 3_600, 86_400]),  # seconds that pass
+        st.one_of(st.none(), st.integers(0, 3_000)),  # volume
+    ),
+    min_size=10,
+    max_size=60,
+)
+
+
+@pytest.mark.parametrize(("strategy", "risks", "sizer"), COMBINATIONS)
+@settings(max_examples=12, deadline=None)
+@given(steps=steps, share=st.floats(0, 1), bar=st.sampled_from(["tick", "tick", "1m", "1d"]))
+def test_restored_anywhere_it_goes_on_byte_for_byte(strategy, risks, sizer, steps, share, bar):
+    chosen = made(strategy, risks, sizer, bar)
+    market = Recorder(chosen)
+    at = day(0) + timedelta(hours=2)
+    prices = dict.fromkeys(CODES, 10.0)
+    for code, change, seconds, volume in steps:
+        at += timedelta(seconds=seconds)
+        prices[code] = round(max(prices[code] * (1 + change / 1000), 1.0), 2)
+        market.show(tick(prices[code], at, code, volume=volume))
+    whole = market.real.snapshot()
+
+    first = Portfolio(PORTFOLIO_ID, chosen, RULES, to_units(200_000))
+    cut = int(len(market.log) * share)
+    for event, cause, _ in market.log[:cut]:
+        first.apply(event, cause)
+    second = Portfolio.restore(first.snapshot(), PORTFOLIO_ID, chosen, RULES)
+    assert second.snapshot() == first.snapshot()
+    for event, cause, intents in market.log[cut:]:
+        assert second.apply(event, cause) == intents
+    assert second.snapshot() == whole
+    assert second.total_value == second.initial_cash + second.realised + second.unrealised
+    assert second.available_cash >= 0
+    assert second.cash >= second.frozen >= 0
+    assert all(0 <= each.available <= each.volume for each in second.positions.values())
+
+
+def traded() -> Market:
+    """Holds CODE, has an open order in another code, and has seen enough for its averages."""
+    market = Market(config(codes=CODES, params={"short_period": 2, "long_period": 3}, risks={"MaxDrawdownRisk": {}}))
+    market.closes([10.0, 9.9, 9.8, 10.2, 10.3])
+    market.closes([10.0, 9.9, 9.8, 10.2], "000001.SZ", start=5)
+    assert CODE in market.portfolio.positions
+    assert [each.order.code for each in market.portfolio.open_orders()] == ["000001.SZ"]
+    return market
+
+
+def test_a_reload_keeps_books_orders_and_the_memory_of_unchanged_components():
+    market = traded()
+    before = market.portfolio
+    after = before.reconfigured(
+        config(
+            codes=CODES,
+            params={"short_period": 2, "long_period": 3},
+            risks={"LossLimitRisk": {}, "MaxDrawdownRisk": {}},
+        )
+    )
+    assert after.cash == before.cash
+    assert after.positions == before.positions
+    assert after.open_orders() == before.open_orders()
+    assert after.pseq == before.pseq
+    assert after._watches[CODE].memory == before._watches[CODE].memory
+    assert after._risks[1].state == before._risks[0].state
+
+
+def test_a_reload_with_other_parameters_starts_that_component_anew_and_only_that_one():
+    before = traded().portfolio
+    after = before.reconfigured(
+        config(codes=CODES, params={"short_period": 2, "long_period": 5}, risks={"MaxDrawdownRisk": {}})
+    )
+    assert after._watches[CODE].memory.count == 0
+    assert len(after._watches[CODE].memory.window) == 5
+    assert after._risks[0].state == before._risks[0].state
+    assert after.price_of(CODE) == before.price_of(CODE)
+
+
+def test_a_reload_that_drops_a_held_code_still_watches_it_until_it_is_sold():
+    before = traded().portfolio
+    after = before.reconfigured(config(codes=["600000.SH"], risks={"LossLimitRisk": {"loss_limit": 1}}))
+    assert after.codes == {"600000.SH", CODE, "000001.SZ"}
+    (order,) = after.apply(tick(9.5, day(9) + timedelta(hours=2), prev_close=10.3), Cause(TOPIC, 0, 99))
+    assert (order.code, order.volume) == (CODE, before.positions[CODE].volume)
+
+
+def test_the_reloaded_portfolio_shares_nothing_with_the_old_one():
+    before = traded().portfolio
+    snapshot = before.snapshot()
+    after = before.reconfigured(before.config)
+    assert after.snapshot() == snapshot
+    after.apply(tick(10.4, day(9) + timedelta(hours=2)), Cause(TOPIC, 0, 99))
+    assert before.snapshot() == snapshot
+
+
+@pytest.mark.parametrize("state", [b"", b"{}", b"not json", b'{"v": 99}'])
+def test_what_is_no_snapshot_is_refused(state):
+    with pytest.raises(msgspec.MsgspecError):
+        Portfolio.restore(state, PORTFOLIO_ID, config(), RULES)
