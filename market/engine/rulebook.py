@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 from portfolios.calendars import CalendarError, trading_days
+from portfolios.kernel.money import UNIT
+from portfolios.kernel.orders import SELL
 from portfolios.kernel.rules import MarketRules, rules_for
 
 log = logging.getLogger(__name__)
+
+_ANY = {"cn": "600000.SH", "hk": "00700.HK", "us": "AAPL.US", "futures": "IF2612.CFX"}
 
 
 class Rulebook:
@@ -37,6 +42,15 @@ class Rulebook:
             log.warning("Market %s: every weekday counts as a trading day, for %s", market, error)
             days = ()
         try:
-            return rules_for(market, days, commission_rate=self._commission_rate)
+            rules = rules_for(market, days, commission_rate=self._commission_rate)
         except ValueError:
             return None
+        _look_up(rules)
+        return rules
+
+
+def _look_up(rules: MarketRules) -> None:
+    """The dated records are parsed when first asked for: now, not while an order waits."""
+    today = datetime.now(UTC).date()
+    rules.limits(_ANY[rules.market], UNIT, today)
+    rules.fees(_ANY[rules.market], SELL, UNIT, 1, today)
