@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from typing import Any, Literal
 
 import msgspec
@@ -31,8 +32,11 @@ SOURCE = "scheduler"
 SCHEDULER_QUEUE = "scheduler"
 BROKER_TIMEOUT = 3.0
 """Seconds a connection to Celery's broker may take, so that a caller never hangs on a broker that is away."""
+BROKER_PAUSE = 1.0
+"""Seconds for which a broker that has just failed is not asked again: a round may have hundreds of commands."""
 
 _lock = threading.Lock()
+_broker_away: dict[str, tuple[float, str]] = {}
 _publishers: dict[int, ControlPublisher] = {}
 _alerters: dict[tuple[int, str], Alerter] = {}
 _producers: dict[int, Producer] = {}
@@ -83,15 +87,20 @@ def send_task(name: str, queue: str, expires: float, **kwargs: Any) -> str:
     url = settings.GINKGO_RESOLVE().redis
     if url is None:
         return "no Redis is configured and the embedded stack is not running"
-    timeouts = {"socket_connect_timeout": BROKER_TIMEOUT, "socket_timeout": BROKER_TIMEOUT}
-    connection = Connection(url, transport_options=timeouts, connect_timeout=BROKER_TIMEOUT)
+    until, fault = _broker_away.get(url, (0.0, ""))
+    if time.monotonic() < until:
+        return fault
+    options = {"socket_connect_timeout": BROKER_TIMEOUT, "socket_timeout": BROKER_TIMEOUT, "max_retries": 0}
+    connection = Connection(url, transport_options=options, connect_timeout=BROKER_TIMEOUT)
     try:
         with producers[connection].acquire(block=True, timeout=BROKER_TIMEOUT) as producer:
             current_app.send_task(
                 name, kwargs=kwargs, queue=queue, expires=expires, producer=producer, retry=False, ignore_result=True
             )
     except (OperationalError, redis.RedisError, OSError) as error:
-        return str(error).splitlines()[0] if str(error) else type(error).__name__
+        fault = str(error).splitlines()[0] if str(error) else type(error).__name__
+        _broker_away[url] = (time.monotonic() + BROKER_PAUSE, fault)
+        return fault
     return ""
 
 
