@@ -15,7 +15,7 @@ from ginkgo_site.stack.errors import AlreadyRunning, StackError
 FILE = "stack.lock"
 _POLL = 0.1
 _CLEANING = 12.0
-"""The warden of a killed supervisor is done within seven seconds."""
+"""The warden of a killed supervisor is done within six seconds."""
 
 
 class HomeLock:

@@ -6,7 +6,10 @@ import re
 from pathlib import Path
 
 LIMIT = 20 * 1024 * 1024
-_TELLING = re.compile(r"error|fatal|exception|denied|in use|cannot|can't|failed|unable|no space|unknown|invalid|refused|taken|no such", re.IGNORECASE)
+_TELLING = re.compile(
+    r"error|fatal|exception|denied|in use|cannot|can't|failed|unable|no space|unknown|invalid|refused|taken|no such",
+    re.IGNORECASE,
+)
 _STACK_FRAME = re.compile(r"^(\s|Caused by:|Traceback |\s*at )")
 _SHOWN = 300
 

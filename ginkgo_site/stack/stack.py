@@ -66,6 +66,7 @@ class Stack:
 
     def start(self) -> None:
         """Start the embedded servers together and wait until each answers. Raises StackError or Interrupted."""
+        self._check_given()
         self._servers = self._embedded()
         # The quick ones first, so that they start while Kafka is being prepared.
         for server in self._servers:
@@ -74,7 +75,6 @@ class Stack:
         deadline = time.monotonic() + self.config.embedded.start_timeout
         for server in list(self._servers):
             self._await(server, deadline)
-        self._check_given()
         self._state = "running"
         self.publish()
 

@@ -30,7 +30,8 @@ def stop_running(home: Path, say: Callable[[str], None]) -> bool:
         os.kill(data["supervisor"], signal.SIGTERM)
     deadline = time.monotonic() + _TIMEOUT
     pause = Event()
-    while lock.is_held(home):
+    # The lock is given up a moment before the process is gone.
+    while lock.is_held(home) or record.is_alive(data):
         if time.monotonic() > deadline:
             raise StackError(f"process {data.get('supervisor')} has not stopped in {_TIMEOUT:g} s: see {home / 'logs'}")
         pause.wait(_POLL)

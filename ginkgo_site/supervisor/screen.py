@@ -60,7 +60,11 @@ class Screen:
             self._live.update(Text(text, style="bold", no_wrap=True, overflow="ellipsis"), refresh=True)
             return
         now = time.monotonic()
-        if text != self._shown and (self._shown_at is None or now - self._shown_at >= _PLAIN_EVERY):
+        if (
+            status is not None
+            and text != self._shown
+            and (self._shown_at is None or now - self._shown_at >= _PLAIN_EVERY)
+        ):
             self._shown_at, self._shown = now, text
             self._console.print(text, soft_wrap=True, markup=False)
 

@@ -3,7 +3,7 @@
 Run as a script (standard library only, started in milliseconds): `python -I -S warden.py [FILE_TO_REMOVE]`. On its
 standard input it is told `+ PID STAGE` and `- PID`, one a line; a PID is a session and process-group leader. When the
 input ends, whether the supervisor left or was killed, it sends SIGTERM to what is registered (our own processes first,
-the servers two seconds later, so that the last writes find them) and SIGKILL to what is left, all within seven seconds.
+the servers two seconds later, so that the last writes find them) and SIGKILL to what is left, all within six seconds.
 It inherits the home's lock, so that no new stack starts among the remains of the old one.
 """
 
@@ -16,18 +16,15 @@ import sys
 import time
 
 OURS_STAGE_BELOW = 9
-_SERVERS_AFTER = 2.0
-_KILL_AFTER = 6.0
+_SERVERS_AFTER = 1.5
+_KILL_AFTER = 5.0
 _POLL = 0.05
 
 
 def started(pid: int) -> str | None:
     """When the process started, in the kernel's ticks; None where that cannot be known. Tells a PID's reuse."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 (no pathlib: this must start in milliseconds)
-            return file.read().rpartition(b")")[2].split()[19].decode()
-    except (OSError, IndexError):
-        return None
+    fields = _stat(pid)
+    return fields[19].decode() if fields else None
 
 
 def watch(lines: object) -> dict[int, tuple[int, str | None]]:
@@ -72,13 +69,27 @@ def _signal(pids: list[int], number: int) -> None:
 
 
 def _alive(pid: int) -> bool:
+    """Whether the group has a member that is more than a zombie (which nobody may ever reap, as in many containers)."""
     try:
         os.killpg(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    leader = _stat(pid)
+    if leader is None or leader[0] != b"Z":
+        return True
+    others = (_stat(int(name)) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208
+    return any(fields and int(fields[2]) == pid and fields[0] != b"Z" for fields in others)
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """The kernel's line on the process from its third field (the state) on; None where there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 (no pathlib: this must start in milliseconds)
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from ginkgo_site.supervisor.detach import command, environment
 from tests.support.eventually import eventually
 
 _START = 90.0
+_NONE: Mapping[str, str | None] = {}
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,16 @@ class RunningStack:
 
 
 @contextmanager
-def running_stack(home: Path, **variables: str) -> Iterator[RunningStack]:
-    """The embedded servers in `home`, ready; stopped afterwards, and also if this process is killed."""
+def running_stack(home: Path, variables: Mapping[str, str | None] = _NONE) -> Iterator[RunningStack]:
+    """The embedded servers in `home`, ready; stopped afterwards, and also if this process is killed.
+
+    `variables` are added to the environment; one of None is taken out of it.
+    """
     home.mkdir(parents=True, exist_ok=True)
     with (home / "stack.log").open("ab") as log:
         process = subprocess.Popen(
             command("stack", "start", "--foreground", "--tied"),
-            env={**environment(), "GINKGO_HOME": str(home), **variables},
+            env=_environment(home, variables),
             stdin=subprocess.PIPE,  # its end stops the stack, however we end
             stdout=log,
             stderr=log,
@@ -83,14 +87,21 @@ def read(home: Path) -> dict[str, Any]:
     return found
 
 
-def run(home: Path, *words: str, timeout: float = 60.0, **variables: str) -> subprocess.CompletedProcess[str]:
-    """`ginkgo WORDS…` in `home`, to its end; output captured as text."""
+def run(
+    home: Path, *words: str, timeout: float = 60.0, variables: Mapping[str, str | None] = _NONE
+) -> subprocess.CompletedProcess[str]:
+    """`ginkgo WORDS…` in `home`, to its end; output captured as text. `variables` as in `running_stack`."""
     return subprocess.run(
         command(*words),
-        env={**environment(), "GINKGO_HOME": str(home), **variables},
+        env=_environment(home, variables),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
     )
+
+
+def _environment(home: Path, variables: Mapping[str, str | None]) -> dict[str, str]:
+    merged: dict[str, str | None] = {**environment(), "GINKGO_HOME": str(home), **variables}
+    return {name: value for name, value in merged.items() if value is not None}
