@@ -86,6 +86,13 @@ def topic_ids(names: Iterable[str] | None = None) -> dict[str, str]:
         return {name: str(topic["topic_id"]) for name, topic in there.items()}
 
 
+def catalogue() -> dict[str, tuple[str, int]]:
+    """{topic: (Kafka's id of it, number of partitions)} of those of ours that exist. Raises KafkaUnavailable."""
+    with _admin() as admin:
+        there = _described(admin, [t.name for t in TOPICS])
+        return {name: (str(topic["topic_id"]), len(topic["partitions"])) for name, topic in there.items()}
+
+
 def status() -> ClusterStatus:
     """Brokers and our topics as the cluster has them now. Raises KafkaUnavailable."""
     with _admin() as admin:

@@ -1,0 +1,126 @@
+"""`ginkgo feed`: publish market data, and see how that goes."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from datetime import date
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import redis
+from django.conf import settings
+from django.core.management.base import CommandError
+from django_typer.management import TyperCommand, command, initialize
+from typer import Option
+
+from market.bus import KafkaUnavailable
+from market.feeds.base import Feed, FeedError
+from market.feeds.replay import ReplayFeed
+from market.feeds.sample import CODES, SampleFeed
+from market.feeds.service import run_feed
+from market.feeds.simulation import SimulationFeed
+from market.feeds.status import read_status
+from portfolios.calendars import CalendarError, trading_days
+from portfolios.console import print_json, print_table
+from portfolios.livestate import RedisUnavailable
+
+log = logging.getLogger(__name__)
+
+
+Source = Annotated[str | None, Option("--source", help="sample, simulation or replay.")]
+Speed = Annotated[float | None, Option("--speed", help="Trading days a second (sample), else N times as fast.")]
+Codes = Annotated[list[str] | None, Option("--codes", help="Only these, separated by commas. Repeatable.")]
+File = Annotated[Path | None, Option("--file", help="What to replay: CSV or Parquet.")]
+Seed = Annotated[int | None, Option("--seed", help="Of everything random.")]
+Rate = Annotated[float, Option("--rate", help="The simulation's messages a second.")]
+All = Annotated[bool, Option("--all", help="Publish also what nobody is interested in.")]
+Rewind = Annotated[bool, Option("--rewind", help="From its beginning, though time then runs backwards.")]
+
+
+class Command(TyperCommand):
+    help = "Market data: start a feed, look at it."
+
+    @initialize()
+    def init(self) -> None:
+        """Market data: start a feed, look at it."""
+
+    @command()
+    def start(
+        self,
+        source: Source = None,
+        speed: Speed = None,
+        codes: Codes = None,
+        file: File = None,
+        seed: Seed = None,
+        rate: Rate = 1000.0,
+        everything: All = False,
+        rewind: Rewind = False,
+    ) -> None:
+        """Publish a market's prices until stopped. Goes on where the last feed of the market stopped."""
+        configured = settings.GINKGO.feed
+        source = source or configured.source
+        pace = configured.speed if speed is None and source == "sample" else (1.0 if speed is None else speed)
+        if pace < 0 or (pace == 0 and source != "replay") or rate <= 0:
+            raise CommandError("--speed and --rate must be more than 0 (--speed 0: a replay as fast as possible)")
+        chosen = [code for text in codes or [] for code in text.replace(",", " ").split()]
+        stop = threading.Event()
+        _stop_on_signals(stop)
+        try:
+            feed = _feed(source, chosen, file, configured.seed if seed is None else seed, rate, pace == 0)
+            run_feed(feed, stop, pace or 1.0, everything, rewind)
+        except (FeedError, KafkaUnavailable) as error:
+            raise CommandError(str(error)) from None
+
+    @command()
+    def status(self, as_json: Annotated[bool, Option("--json", help="One JSON document on stdout.")] = False) -> None:
+        """What the feed last said about itself."""
+        try:
+            found = read_status()
+        except (redis.RedisError, RedisUnavailable) as error:
+            raise CommandError(f"Redis does not answer: {error}") from None
+        if found is None:
+            raise CommandError("no feed has run yet: start one with 'ginkgo feed start'")
+        if as_json:
+            return print_json(found)
+        return print_table("Feed", ("Field", "Value"), found.items())
+
+
+def _feed(source: str, codes: list[str], file: Path | None, seed: int, rate: float, hurry: bool) -> Feed:
+    if source == "sample":
+        return SampleFeed(codes or CODES, seed, _days())
+    if source == "simulation":
+        return SimulationFeed(codes or CODES, seed, rate, _days())
+    if source == "replay":
+        if file is None:
+            raise FeedError("a replay needs a file: give it with --file")
+        return ReplayFeed(file, codes, as_fast_as_possible=hurry)
+    raise FeedError(f"there is no source {source!r}: use sample, simulation or replay")
+
+
+def _days() -> tuple[date, ...]:
+    try:
+        return trading_days("cn", settings.GINKGO.home)
+    except CalendarError as error:
+        log.warning("Every weekday counts as a trading day: %s", error)
+        return ()
+
+
+def _stop_on_signals(stop: threading.Event) -> None:
+    """The first signal asks to stop, the second ends the process at once."""
+
+    asked = False
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            sys.exit(128 + number)
+        asked = True
+        # Not here: the main thread may be inside this Event's lock just now.
+        threading.Thread(target=stop.set, name="feed_stop").start()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
