@@ -25,6 +25,7 @@ _MENU = {
         ("Assignments", "assignment_ind", "portfolios_assignment"),
         ("Plans", "account_tree", "scheduler_plan"),
         ("Planned moves", "move_down", "scheduler_plannedmove"),
+        ("Requirements", "rule", "scheduler_requirement"),
         ("Commands", "terminal", "portfolios_command"),
         ("Checkpoints", "save", "portfolios_checkpoint"),
         ("Feedback outbox", "outbox", "market_outboxmessage"),

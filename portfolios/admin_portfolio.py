@@ -46,7 +46,6 @@ class PortfolioAdmin(ModelAdmin):
     form = PortfolioForm
     list_display = ("name", "state", "wanted", "market", "owner", "where", "cash", "more")
     list_filter = ("status", "desired_state", "market", "owner")
-    list_select_related = ("owner", "assignment")
     list_per_page = 50
     list_fullwidth = True
     search_fields = ("name", "id", "owner__username")
@@ -64,6 +63,17 @@ class PortfolioAdmin(ModelAdmin):
     )
     actions = ("start_selected", "stop_selected")
     actions_submit_line = ("start", "stop")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Portfolio]:
+        chosen: QuerySet[Portfolio] = super().get_queryset(request).select_related("owner", "assignment")
+        return chosen
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
+        # Read once a page: a field is asked for its contents more often than that.
+        found: Any = super().get_object(request, object_id, from_field)
+        if found is not None:
+            found.live, found.held = services.get_status(found.id), services.get_positions(found.id)
+        return found
 
     @display(description="Status", ordering="status", label=STATUS_COLOURS)
     def state(self, portfolio: Portfolio) -> str:
@@ -97,8 +107,8 @@ class PortfolioAdmin(ModelAdmin):
         return format_html_join(" · ", "{}", ((each,) for each in links))
 
     @display(description="Cash and value")
-    def now(self, portfolio: Portfolio) -> SafeString:
-        status = services.get_status(portfolio.id)
+    def now(self, portfolio: Any) -> SafeString:
+        status = portfolio.live
         return format_html(
             "cash {}, total value {}, as of {}",
             amount(status["cash"]),
@@ -107,8 +117,8 @@ class PortfolioAdmin(ModelAdmin):
         )
 
     @display(description="Positions")
-    def positions(self, portfolio: Portfolio) -> SafeString | str:
-        held = services.get_positions(portfolio.id)
+    def positions(self, portfolio: Any) -> SafeString | str:
+        held = portfolio.held
         if not held:
             return "none"
         rows = (

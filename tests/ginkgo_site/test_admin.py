@@ -1,0 +1,272 @@
+"""The admin: every page opens, quickly, links to its neighbours, and lets nobody write what the platform writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from market import switch
+from market.models import BrokerFill, BrokerOrder, CancelRequest, FencedMessage, Fill, Order, OutboxMessage
+from portfolios.models import Assignment, Checkpoint, Command, LedgerEntry, Portfolio, Revision
+from tests.ginkgo_site import books
+
+pytestmark = pytest.mark.django_db
+
+WRITTEN_BY_THE_PLATFORM: list[Any] = [
+    *(Assignment, BrokerFill, BrokerOrder, CancelRequest, Checkpoint, Command, FencedMessage, Fill, LedgerEntry),
+    *(Order, OutboxMessage, Revision),
+]
+ALL = [Portfolio, *WRITTEN_BY_THE_PLATFORM]
+
+
+@pytest.fixture
+def browser(client: Client) -> Client:
+    client.force_login(books.administrator())
+    return client
+
+
+def changelist(model: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def page(row: Any) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+def shown(browser: Client, url: str, **query: Any) -> str:
+    answer = browser.get(url, query)
+    assert answer.status_code == 200, (url, answer.status_code, answer.get("Location"))
+    return answer.content.decode()
+
+
+@pytest.mark.parametrize("model", ALL, ids=lambda model: model.__name__)
+def test_a_list_costs_the_same_few_queries_however_long_it_is(browser: Client, model: Any) -> None:
+    books.all_of_it(portfolios=2, orders_each=1)
+    shown(browser, changelist(model))
+    with CaptureQueriesContext(
+        connection,
+    ) as few:
+        shown(browser, changelist(model))
+    books.all_of_it(portfolios=4, orders_each=5)
+    with CaptureQueriesContext(connection) as many:
+        shown(browser, changelist(model))
+    assert len(many) <= 10, [query["sql"] for query in many]
+    assert len(many) <= len(few) + 1  # a longer list may ask for its date hierarchy's days
+
+
+@pytest.mark.parametrize("model", ALL, ids=lambda model: model.__name__)
+def test_every_row_has_a_page_in_few_queries(browser: Client, model: Any) -> None:
+    books.all_of_it(portfolios=1, orders_each=2)
+    with CaptureQueriesContext(connection) as queries:
+        shown(browser, page(model.objects.first()))
+    assert len(queries) <= 10, [query["sql"] for query in queries]
+
+
+@pytest.mark.parametrize("model", ALL, ids=lambda model: model.__name__)
+def test_every_list_can_be_searched(browser: Client, model: Any) -> None:
+    books.all_of_it(portfolios=1, orders_each=1)
+    url = page(model.objects.first())
+    assert url in shown(browser, changelist(model))
+    assert url not in shown(browser, changelist(model), q="nothing-is-called-this")
+
+
+@pytest.mark.parametrize("model", WRITTEN_BY_THE_PLATFORM, ids=lambda model: model.__name__)
+def test_what_the_platform_writes_nobody_else_does(browser: Client, model: Any) -> None:
+    books.all_of_it(portfolios=1, orders_each=1)
+    row = model.objects.first()
+    before = model.objects.filter(pk=row.pk).values().get()
+    add = changelist(model) + "add/"
+    assert browser.get(add).status_code == 403
+    assert browser.post(page(row), {"epoch": 9, "state": "x"}).status_code == 403
+    assert browser.post(page(row).replace("change", "delete"), {"post": "yes"}).status_code == 403
+    answer = browser.post(changelist(model), {"action": "delete_selected", "_selected_action": row.pk, "post": "yes"})
+    assert answer.status_code in (200, 302, 403)
+    assert model.objects.filter(pk=row.pk).values().get() == before
+
+
+def test_the_portfolios_list_shows_what_an_operator_asks_first(browser: Client) -> None:
+    made = books.all_of_it(portfolios=1, orders_each=1)[0]
+    text = shown(browser, changelist(Portfolio))
+    for word in ("Portfolio 0", "Running", "A-shares", "root", "node-1", "epoch 3", "1,000,000.00"):
+        assert word in text
+    for model in (Order, Fill, LedgerEntry, Revision):
+        assert f"{changelist(model)}?portfolio__id__exact={made.pk}" in text
+    assert page(made.checkpoint) in text
+
+
+def test_the_links_of_a_portfolio_lead_to_its_own_rows_only(browser: Client) -> None:
+    one, other = books.all_of_it(portfolios=2, orders_each=1)
+    for model in (Order, Fill, LedgerEntry, Revision):
+        text = shown(browser, changelist(model), portfolio__id__exact=one.pk)
+        assert page(model.objects.get(portfolio=one)) in text
+        assert page(model.objects.get(portfolio=other)) not in text
+
+
+def test_an_orders_page_leads_to_its_fills_its_feedback_and_the_brokers_word(browser: Client) -> None:
+    made = books.all_of_it(portfolios=1, orders_each=1)[0]
+    order = Order.objects.get(portfolio=made)
+    text = shown(browser, page(order))
+    assert Fill.objects.get(order=order).fill_id in text
+    assert page(BrokerOrder.objects.get(pk=order.pk)) in text
+    assert f"{changelist(OutboxMessage)}?q={order.pk}" in text
+    assert page(made) in text
+    for model in (OutboxMessage, CancelRequest, FencedMessage):
+        assert page(model.objects.get(order_id=order.pk)) in shown(browser, changelist(model), q=order.pk)
+    text = shown(browser, changelist(Fill), order__order_id__exact=order.pk)
+    assert page(Fill.objects.get(order=order)) in text
+
+
+def test_a_checkpoints_state_is_shown_by_name(browser: Client) -> None:
+    made = books.all_of_it(portfolios=1, orders_each=0)[0]
+    text = shown(browser, page(Checkpoint.objects.get(portfolio=made)))
+    for word in ("ledger", "TrendFollowStrategy", "ginkgo.live.market.data", "incarnation"):
+        assert word in text
+
+
+def test_a_checkpoint_that_cannot_be_read_says_so(browser: Client) -> None:
+    made = books.all_of_it(portfolios=1, orders_each=0)[0]
+    Checkpoint.objects.filter(portfolio=made).update(state=b"{]")
+    assert "Not readable by this version" in shown(browser, page(made.checkpoint))
+
+
+def test_a_portfolio_that_never_ran_has_a_page_too(browser: Client) -> None:
+    made = books.portfolio("Fresh", books.administrator(), ran=False)
+    text = shown(browser, page(made))
+    assert "nobody, epoch 0" in text
+    assert "total value 1,000,000.00" in text
+    assert "It has never run." in shown(browser, page(made.checkpoint))
+
+
+class TestEditingAPortfolio:
+    def post(self, browser: Client, made: Portfolio, **changes: Any) -> str:
+        import json
+
+        data = {"name": made.name, "owner": made.owner_id, "config": json.dumps(made.config), **changes}
+        return browser.post(page(made), data, follow=True).content.decode()
+
+    def test_its_name_can_be_changed_and_its_books_not(self, browser: Client) -> None:
+        made = books.all_of_it(portfolios=1, orders_each=1)[0]
+        self.post(browser, made, name="Renamed", status="error", initial_cash="1", version="9", desired_state="stopped")
+        after = Portfolio.objects.get(pk=made.pk)
+        assert (after.name, after.status, after.initial_cash, after.version) == ("Renamed", "running", 1_000_000, 1)
+        assert after.desired_state == "running"
+
+    def test_a_new_config_is_a_new_version_by_its_author(self, browser: Client) -> None:
+        import json
+
+        made = books.portfolio("Mine", books.administrator())
+        config = {**made.config, "codes": ["600519.SH"]}
+        self.post(browser, made, config=json.dumps(config))
+        after = Portfolio.objects.get(pk=made.pk)
+        assert (after.version, after.config["codes"]) == (2, ["600519.SH"])
+        revision = Revision.objects.get(portfolio=made, version=2)
+        assert revision.author == books.administrator()
+        assert "codes" in revision.change
+
+    def test_a_faulty_config_is_refused_with_its_paths(self, browser: Client) -> None:
+        import json
+
+        made = books.portfolio("Mine", books.administrator())
+        config = json.loads(json.dumps(made.config))
+        config["strategy"]["params"]["short_period"] = -1
+        config["codes"] = ["nonsense"]
+        text = self.post(browser, made, config=json.dumps(config))
+        assert "strategy.params.short_period" in text
+        assert "codes" in text
+        assert Portfolio.objects.get(pk=made.pk).version == 1
+
+    def test_a_config_that_is_no_json_is_refused(self, browser: Client) -> None:
+        made = books.portfolio("Mine", books.administrator())
+        assert "valid JSON" in self.post(browser, made, config="{")
+
+    def test_it_is_started_and_stopped_by_the_services(self, browser: Client) -> None:
+        made = books.portfolio("Mine", books.administrator())
+        for action, wanted in (("stop_selected", "stopped"), ("start_selected", "running")):
+            browser.post(changelist(Portfolio), {"action": action, "_selected_action": [made.pk]})
+            assert Portfolio.objects.get(pk=made.pk).desired_state == wanted
+        self.post(browser, made, portfolios_portfolio_stop="")
+        assert Portfolio.objects.get(pk=made.pk).desired_state == "stopped"
+
+    def test_it_is_neither_made_nor_deleted_here(self, browser: Client) -> None:
+        made = books.portfolio("Mine", books.administrator())
+        assert browser.get(changelist(Portfolio) + "add/").status_code == 403
+        assert browser.post(page(made).replace("change", "delete"), {"post": "yes"}).status_code == 403
+        assert Portfolio.objects.filter(pk=made.pk).exists()
+
+
+class TestTheEngineSwitch:
+    def test_its_list_is_its_page_also_on_a_new_installation(self, browser: Client) -> None:
+        from market.models import EngineSwitch
+
+        answer = browser.get(changelist(EngineSwitch))
+        assert answer.status_code == 302
+        assert switch.read().on
+        shown(browser, answer["Location"])
+
+    def test_turning_it_is_signed(self, browser: Client) -> None:
+        from market.models import EngineSwitch
+
+        url = browser.get(changelist(EngineSwitch))["Location"]
+        browser.post(url, {})
+        assert (switch.read().on, switch.read().changed_by) == (False, "root")
+        browser.post(url, {"on": "on"})
+        assert switch.read().on
+
+
+def test_the_first_page_shows_what_runs_and_links_to_it(browser: Client) -> None:
+    made = books.all_of_it(portfolios=2, orders_each=1)
+    with CaptureQueriesContext(connection) as queries:
+        text = shown(browser, reverse("admin:index"))
+    for one in made:
+        assert page(one) in text
+    assert "of 2 submitted" in text
+    assert "600519.SH" in text
+    assert len(queries) <= 14, [query["sql"] for query in queries]
+
+
+def test_the_first_page_says_when_redis_is_away(browser: Client) -> None:
+    assert "Redis does not answer" in shown(browser, reverse("admin:index"))
+
+
+def test_the_menu_holds_every_table_in_its_four_groups(browser: Client) -> None:
+    text = shown(browser, reverse("admin:index"))
+    for group in ("Trading", "Cluster", "Beat", "Users"):
+        assert group in text
+    own = {"portfolios", "market", "scheduler"}
+    for model in admin.site._registry:
+        if model._meta.app_label in own:
+            assert changelist(model) in text, model
+    assert changelist(User) in text
+
+
+def test_the_menu_shows_only_what_one_may_see(client: Client) -> None:
+    clerk = User.objects.create_user("clerk", password="x", is_staff=True)
+    clerk.user_permissions.add(Permission.objects.get(codename="view_order"))
+    client.force_login(clerk)
+    text = shown(client, reverse("admin:index"))
+    assert changelist(Order) in text
+    assert changelist(Portfolio) not in text
+    assert client.get(changelist(Portfolio)).status_code == 403
+
+
+def test_users_and_the_beats_schedules_have_pages(browser: Client) -> None:
+    for label in ("auth.User", "auth.Group", "django_celery_beat.PeriodicTask", "django_celery_beat.IntervalSchedule"):
+        model = apps.get_model(label)
+        shown(browser, changelist(model))
+        shown(browser, changelist(model) + "add/")
+    shown(browser, page(User.objects.get(username="root")))
+
+
+def test_a_stranger_is_asked_to_log_in(client: Client) -> None:
+    answer = client.get(reverse("admin:index"))
+    assert answer.status_code == 302
+    assert "login" in answer["Location"]
+    assert client.get(answer["Location"]).status_code == 200
