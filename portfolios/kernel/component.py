@@ -23,6 +23,7 @@ from portfolios.kernel.signals import Exit, Signal, Verdict
 
 __all__ = [
     "BUY",
+    "NEVER",
     "SELL",
     "Component",
     "Exit",
@@ -35,6 +36,10 @@ __all__ = [
     "View",
     "param",
 ]
+
+
+NEVER = 1 << 62
+"""A price that is never reached, for `RiskRule.bounds`."""
 
 
 def param(
@@ -125,6 +130,11 @@ class RiskRule(Component):
 
     def on_price(self, position: Position, tick: PriceUpdate, view: View) -> Exit | None:
         """A price of something held came, already marked in `position`: should it be left?"""
+        return None
+
+    def bounds(self, position: Position) -> tuple[int, int] | None:
+        """(low, high) in units: `on_price` need only be asked at or below the one and at or above the other. None:
+        at every price. Asked anew whenever the position changes, so it makes most prices cost nothing."""
         return None
 
     def on_value(self, view: View) -> Exit | None:

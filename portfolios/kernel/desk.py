@@ -142,6 +142,8 @@ class Desk:
         """One signal a code, sells first: opposite ones cancel out, and an exit goes before any."""
         if not said:
             return []
+        if isinstance(said, Signal) and not said.code and not exits:
+            return [Signal(said.direction, said.reason, tick.code)]
         by_code: dict[str, Signal | None] = {}
         for signal in [said] if isinstance(said, Signal) else said:
             code = signal.code or tick.code

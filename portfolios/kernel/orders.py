@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal, TypeAlias
 from uuid import UUID, uuid5
 
@@ -17,7 +18,10 @@ def order_id(portfolio_id: str, cause: str, incarnation: int) -> str:
 
     A replay of the same log makes the same ids; `incarnation` sets apart the lives of a log that began anew.
     """
-    return str(uuid5(UUID(portfolio_id), f"{cause}:{incarnation}"))
+    return str(uuid5(_namespace(portfolio_id), f"{cause}:{incarnation}"))
+
+
+_namespace = lru_cache(maxsize=1024)(UUID)
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ import msgspec
 
 from portfolios.kernel import state as saved
 from portfolios.kernel.bars import BarBuilder
-from portfolios.kernel.component import RiskRule, Sizer, Strategy
+from portfolios.kernel.component import NEVER, RiskRule, Sizer, Strategy
 from portfolios.kernel.config import ComponentConfig, PortfolioConfig
 from portfolios.kernel.desk import Desk, Wish
 from portfolios.kernel.events import Cause, Feedback, PriceUpdate
@@ -47,9 +47,9 @@ class Portfolio:
     """One portfolio. `portfolio_id` is a UUID, `initial_cash` in units of 0.0001 of the rules' currency."""
 
     __slots__ = (
-        "_bar", "_decide", "_desk", "_end", "_exit_rules", "_journal", "_ledger", "_max_age", "_now", "_risks",
-        "_session", "_session_hooks", "_sizer", "_sizer_hears", "_start", "_strategy", "_value_rules", "_watches",
-        "config", "portfolio_id", "pseq", "rules",
+        "_bar", "_decide", "_desk", "_end", "_exit_rules", "_journal", "_ledger", "_max_age", "_now", "_plain",
+        "_risks", "_session", "_session_hooks", "_sizer", "_sizer_hears", "_start", "_strategy", "_value_rules",
+        "_watches", "config", "portfolio_id", "pseq", "rules",
     )  # fmt: skip
 
     def __init__(self, portfolio_id: str, config: PortfolioConfig, rules: MarketRules, initial_cash: int) -> None:
@@ -81,6 +81,7 @@ class Portfolio:
         self._exit_rules = [risk for risk in self._risks if _overrides(risk, RiskRule, "on_price")]
         self._value_rules = [risk for risk in self._risks if _overrides(risk, RiskRule, "on_value")]
         self._sizer_hears = _overrides(sizer, Sizer, "on_price")
+        self._plain = self._bar == "tick" and not self._sizer_hears
         self._session_hooks = _overrides(strategy, Strategy, "on_session") or _overrides(sizer, Sizer, "on_session")
 
         special = frozenset(policy.st)
@@ -266,15 +267,17 @@ class Portfolio:
         elif self._max_age is not None and self._now - timestamp > self._max_age:
             stale = True
         position = watch.position
-        if position is None:
-            if stale or self._sizer_hears or watch.bar is not None or not watch.traded:
-                return self._on_price(watch, event, cause, session, None, stale)
-            signal = self._decide(watch.memory, event)
-            if not signal:
-                return []
-            return self._desk.act(event, cause, signal, {})
-        self._ledger.mark(position, int(price * 10_000 + 0.5))
-        return self._on_price(watch, event, cause, session, position, stale)
+        if position is not None:
+            units = int(price * 10_000 + 0.5)
+            self._ledger.mark(position, units)
+            if self._value_rules or not watch.floor < units < watch.ceiling:
+                return self._on_price(watch, event, cause, session, position, stale)
+        if stale or not self._plain or not watch.traded:
+            return self._on_price(watch, event, cause, session, None, stale)
+        signal = self._decide(watch.memory, event)
+        if not signal:
+            return []
+        return self._desk.act(event, cause, signal, {})
 
     def _on_price(
         self,
@@ -285,7 +288,8 @@ class Portfolio:
         position: Position | None,
         stale: bool,
     ) -> list[Intent]:
-        """The whole flow of a good price; `apply` takes short cuts where nothing of it can happen."""
+        """The whole flow of a good price, with its `position` if risk rules are to be asked about it; `apply` takes
+        short cuts where nothing of it can happen."""
         exits: dict[str, Wish] = {}
         if position is not None and not stale:
             for rule in self._exit_rules:
@@ -414,7 +418,7 @@ class Portfolio:
     def _hold(self, watch: Watch, position: Position) -> None:
         """A position has changed: the watch knows it while it is open, and it stands at the last price."""
         if position.volume:
-            watch.position = position
+            self._watch_position(watch, position)
             if watch.price > 0:
                 self._ledger.mark(position, to_units(watch.price))
         else:
@@ -435,6 +439,16 @@ class Portfolio:
         """A code that is held or ordered without being configured."""
         watch = self._watches[code] = self._watch(code, code in self.config.policy.st, traded=False)
         return watch
+
+    def _watch_position(self, watch: Watch, position: Position) -> None:
+        watch.position = position
+        watch.floor, watch.ceiling = 0, NEVER
+        for rule in self._exit_rules:
+            bounds = rule.bounds(position)
+            if bounds is None:
+                watch.floor = NEVER
+                return
+            watch.floor, watch.ceiling = max(watch.floor, bounds[0]), min(watch.ceiling, bounds[1])
 
     def _forget(self, watch: Watch) -> None:
         """A code that is neither configured nor held nor ordered any more is not watched any more."""
@@ -517,7 +531,7 @@ class Portfolio:
                     if same_bar and row.bar is not None:
                         watch.bar = row.bar
         for code, position in self._ledger.positions.items():
-            (self._watches.get(code) or self._watch_held(code)).position = position
+            self._watch_position(self._watches.get(code) or self._watch_held(code), position)
 
 
 def _make(config: ComponentConfig, kind: str) -> Any:

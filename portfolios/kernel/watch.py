@@ -8,7 +8,7 @@ from typing import Any
 from portfolios.kernel.bars import BarBuilder
 from portfolios.kernel.events import PriceUpdate
 from portfolios.kernel.ledger import Position
-from portfolios.kernel.money import UNIT, to_units
+from portfolios.kernel.money import UNIT
 from portfolios.kernel.rules.base import MarketRules, Session
 from portfolios.kernel.state import WatchState
 
@@ -21,8 +21,8 @@ class Watch:
     is the ledger's own object while something is held, else None."""
 
     __slots__ = (
-        "bar", "code", "day", "high", "low", "memory", "noted", "position", "prev_close", "price", "raw", "retry",
-        "signalled", "sizer_memory", "st", "traded",
+        "bar", "ceiling", "code", "day", "floor", "high", "low", "memory", "noted", "position", "prev_close",
+        "price", "raw", "retry", "signalled", "sizer_memory", "st", "traded",
     )  # fmt: skip
 
     def __init__(self, code: str, *, st: bool, traded: bool) -> None:
@@ -37,6 +37,8 @@ class Watch:
         self.low = _LEAST_PRICE
         self.high = _NO_LIMIT
         self.position: Position | None = None
+        self.floor = self.ceiling = 0
+        """While a position is held: prices in units at or beyond which its risk rules are to be asked."""
         self.memory: Any = None
         self.sizer_memory: Any = None
         self.bar: BarBuilder | None = None
@@ -59,7 +61,7 @@ class Watch:
     def limit(self, prev_close: float | None, session: Session, rules: MarketRules) -> None:
         self.prev_close = prev_close
         if prev_close is not None and prev_close > 0:
-            limits = rules.limits(self.code, to_units(prev_close), session.day, self.st)
+            limits = rules.limits(self.code, int(prev_close * UNIT + 0.5), session.day, self.st)
             if limits is not None:
                 self.low = limits[0] / UNIT
                 self.high = limits[1] / UNIT

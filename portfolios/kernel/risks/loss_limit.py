@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from portfolios.kernel.component import Exit, PriceUpdate, RiskRule, View, param
+from portfolios.kernel.component import NEVER, Exit, PriceUpdate, RiskRule, View, param
 from portfolios.kernel.ledger import Position
 
 
@@ -24,3 +24,9 @@ class LossLimitRisk(RiskRule):
         if -position.unrealised * 1_000_000 < abs(position.cost) * self._limit:
             return None
         return Exit(f"lost {self.params.loss_limit:g} % of its cost")
+
+    def bounds(self, position: Position) -> tuple[int, int]:
+        cost, held = abs(position.cost), abs(position.volume * position.multiplier)
+        if position.volume > 0:
+            return cost * (1_000_000 - self._limit) // (1_000_000 * held), NEVER
+        return 0, -(-cost * (1_000_000 + self._limit) // (1_000_000 * held))

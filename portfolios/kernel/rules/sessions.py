@@ -8,24 +8,28 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 
 from portfolios.kernel.rules.base import Session
 
 log = logging.getLogger(__name__)
 
 _DAY = timedelta(days=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_ORDINAL = _EPOCH.toordinal()
 
 
 class Sessions:
     """Sessions of a market in `zone`. A session ends (for prices) `roll` after its day's midnight, local time, and
     closes (for orders) at `close`; it starts where the one before ended."""
 
-    __slots__ = ("_by_ordinal", "_close", "_days", "_last", "_next", "_roll", "_warned", "_zone")
+    __slots__ = ("_by_ordinal", "_close", "_days", "_last", "_next", "_offset", "_roll", "_warned", "_zone")
 
     def __init__(self, zone: tzinfo, close: time, days: Sequence[date] = (), roll: timedelta = _DAY) -> None:
         self._zone = zone
-        self._close = close
+        # Where the offset never changes, wall-clock time is UTC plus a constant.
+        self._offset = zone.utcoffset(None) if isinstance(zone, timezone) else None
+        self._close = timedelta(hours=close.hour, minutes=close.minute)
         self._roll = roll
         self._days = [day.toordinal() for day in days]
         self._by_ordinal: dict[int, Session] = {}
@@ -42,11 +46,13 @@ class Sessions:
             if following is not None and following.start <= timestamp < following.end:
                 self._last = following
                 return following
-        # Local time less `roll` plus a day: any moment before the roll is still that day's.
-        local = timestamp.astimezone(self._zone) - self._roll + _DAY
-        session = self.on(local.date())
+        utc = timestamp if timestamp.tzinfo is UTC else timestamp.astimezone(UTC)
+        local = utc + self._offset if self._offset is not None else utc.astimezone(self._zone)
+        # Less `roll`, plus a day: any moment before the roll is still that day's.
+        session = self._session(self._first((local - self._roll + _DAY).toordinal()))
+        if last is not None and last.end == session.start:
+            self._next[last.ordinal] = session
         self._last = session
-        self.after(session)
         return session
 
     def order(self, timestamp: datetime) -> Session:
@@ -56,28 +62,30 @@ class Sessions:
     def after(self, session: Session) -> Session:
         following = self._next.get(session.ordinal)
         if following is None:
-            following = self._next[session.ordinal] = self.on(date.fromordinal(session.ordinal + 1))
+            following = self._next[session.ordinal] = self._session(self._first(session.ordinal + 1))
         return following
 
     def on(self, day: date) -> Session:
         """The session of `day`, or of the first trading day after it."""
-        ordinal = self._first(day.toordinal())
+        return self._session(self._first(day.toordinal()))
+
+    def _session(self, ordinal: int) -> Session:
         session = self._by_ordinal.get(ordinal)
         if session is None:
-            trading_day = date.fromordinal(ordinal)
             session = self._by_ordinal[ordinal] = Session(
-                day=trading_day,
+                day=date.fromordinal(ordinal),
                 ordinal=ordinal,
                 start=self._moment(self._last_before(ordinal), self._roll),
-                close=datetime.combine(trading_day, self._close, self._zone).astimezone(UTC),
+                close=self._moment(ordinal, self._close),
                 end=self._moment(ordinal, self._roll),
             )
         return session
 
-    def _moment(self, ordinal: int, offset: timedelta) -> datetime:
-        # Wall-clock arithmetic first, then the zone: a day of 23 hours still ends at its midnight.
-        wall = datetime.combine(date.fromordinal(ordinal), time()) + offset
-        return wall.replace(tzinfo=self._zone).astimezone(UTC)
+    def _moment(self, ordinal: int, after_midnight: timedelta) -> datetime:
+        """A wall-clock time of a day, in UTC. A day of 23 hours still ends at its own midnight."""
+        if self._offset is not None:
+            return _EPOCH + timedelta(ordinal - _EPOCH_ORDINAL) + (after_midnight - self._offset)
+        return (datetime.fromordinal(ordinal) + after_midnight).replace(tzinfo=self._zone).astimezone(UTC)
 
     def _first(self, ordinal: int) -> int:
         """The first trading day on or after a day."""
