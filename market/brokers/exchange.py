@@ -73,8 +73,7 @@ class Exchange:
         self._alerter = alerter
         self._poison = PoisonCounter(alerter)
         self._notify = notify
-        self._arriving: deque[Placed] = deque()
-        self._leaving: deque[str] = deque()
+        self._moves: deque[Placed | str] = deque()
         self._wake = threading.Event()
         self._working: dict[bytes, dict[str, _Working]] = {}
         self._code_of: dict[str, bytes] = {}
@@ -87,11 +86,11 @@ class Exchange:
         """Match these orders from their cursors on. One that is here already stays as it is."""
         for each in placed:
             self._seen.setdefault(each.resting.code, None)
-            self._arriving.append(each)
+            self._moves.append(each)
         self._wake.set()
 
     def dismiss(self, order_ids: Iterable[str]) -> None:
-        self._leaving.extend(order_ids)
+        self._moves.extend(order_ids)
         self._wake.set()
 
     def quote(self, code: str) -> Quote | None:
@@ -131,11 +130,13 @@ class Exchange:
 
     def _take_in(self, tape: Tape) -> list[Line]:
         """Orders that left are forgotten, those that came get their place on the tape: what they missed of it."""
-        while self._leaving:
-            self._forget(self._leaving.popleft())
         missed: list[Line] = []
-        while self._arriving:
-            placed = self._arriving[0]
+        while self._moves:
+            placed = self._moves[0]
+            if isinstance(placed, str):
+                self._forget(placed)
+                self._moves.popleft()
+                continue
             resting = placed.resting
             here = self._working.get(resting.code.encode(), {}).get(resting.order_id)
             if here is None:
@@ -150,7 +151,7 @@ class Exchange:
                 self._code_of[resting.order_id] = resting.code.encode()
                 orders = self._working.setdefault(resting.code.encode(), {})
                 orders[resting.order_id] = _Working(placed, placed.resting, places)
-            self._arriving.popleft()
+            self._moves.popleft()
         return missed
 
     def _places_of(self, code: str, tape: Tape) -> tuple[Place, ...]:
