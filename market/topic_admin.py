@@ -20,6 +20,7 @@ from market.control import _short
 from market.topics import TOPICS, Topic
 
 _FULL_REPLICATION = 3
+_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,10 @@ def status() -> ClusterStatus:
 
 
 @contextmanager
-def _admin(timeout: float = 5.0) -> Iterator[KafkaAdminClient]:
+def _admin(timeout: float | None = None) -> Iterator[KafkaAdminClient]:
     """A connected admin client; every failure of Kafka inside leaves as KafkaUnavailable, in one line."""
     address = bootstrap()
+    timeout = timeout or _TIMEOUT
     try:
         client = KafkaAdminClient(
             bootstrap_servers=address.split(","),

@@ -40,9 +40,9 @@ class Sample(NamedTuple):
 
 # Averages short enough that at one trading day a second the first orders come within seconds.
 SAMPLES = (
-    Sample("Quick trends", 1_000_000, short=2, long=5, amount=120_000, loss_limit=8, codes=CODES),
+    Sample("Quick trends", 1_000_000, short=2, long=3, amount=120_000, loss_limit=8, codes=CODES),
     Sample("Steady trends", 2_000_000, short=3, long=8, amount=250_000, loss_limit=12, codes=CODES),
-    Sample("Growth boards", 500_000, short=2, long=4, amount=60_000, loss_limit=6,
+    Sample("Growth boards", 500_000, short=1, long=3, amount=60_000, loss_limit=6,
            codes=("300001.SZ", "300059.SZ", "301499.SZ", "688981.SH", "603375.SH")),
 )  # fmt: skip
 
