@@ -70,7 +70,7 @@ class Screen:
 
     def stopping(self) -> None:
         self._close()
-        self.say("stopping (again Ctrl-C: at once) …")
+        self.say("stopping (Ctrl-C again: at once) …" if self._console.is_terminal else "stopping …")
 
     def _close(self) -> None:
         if self._live is not None:

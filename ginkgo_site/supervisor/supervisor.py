@@ -13,7 +13,9 @@ from ginkgo_site.supervisor.signals import Signals
 
 _POLL = 0.05
 _TRIM_EVERY = 60.0
-_FIRST_COMPLAINT = 3
+_FIRST_COMPLAINTS = 3
+_KILLED = ("signal 9", "signal 15")
+"""From outside: its own log cannot know why."""
 
 
 class Supervisor:
@@ -62,7 +64,7 @@ class Supervisor:
                 continue
             if (why := child.ended()) is not None:
                 wait = child.plan_restart(now)
-                self._say(f"{child.name} ended ({why}){_because(child)}; started again in {wait:g} s")
+                self._say(f"{child.name} ended ({why}){_because(child, why)}; started again in {wait:g} s")
                 changed = True
             if child.due(now):
                 self._restart(child, now)
@@ -104,6 +106,8 @@ class Supervisor:
         return [child for child in children if child.running]
 
 
-def _because(child: Child) -> str:
+def _because(child: Child, why: str) -> str:
+    if why in _KILLED:
+        return ""
     reason = child.reason()
-    return f": {reason}" if reason and child.starts <= _FIRST_COMPLAINT else f", see {child.program.log}"
+    return f": {reason}" if reason and child.starts <= _FIRST_COMPLAINTS else f", see {child.program.log}"

@@ -77,13 +77,23 @@ def members(group: int) -> list[psutil.Process]:
 def test_a_child_that_dies_is_started_again_and_said_in_one_line(
     supervisor: Supervisor, said: list[str], tmp_path: Path
 ) -> None:
-    child = supervisor.start(program(tmp_path, "valkey", "echo 'ERROR no memory'; exec sleep 1000"))
+    once = tmp_path / "once"
+    script = f"test -e {once} && exec sleep 1000; touch {once}; echo 'ERROR no memory'; echo bye; exit 3"
+    child = supervisor.start(program(tmp_path, "valkey", script))
+    eventually(lambda: stepping(supervisor) and child.starts == 2)
+    assert said == ["valkey ended (exit code 3): ERROR no memory; started again in 0.5 s"]
+
+
+def test_of_a_child_killed_from_outside_the_log_is_not_blamed(
+    supervisor: Supervisor, said: list[str], tmp_path: Path
+) -> None:
+    child = supervisor.start(program(tmp_path, "valkey", "echo 'ERROR of old'; exec sleep 1000"))
     first = child.pid
     assert first is not None
-    eventually(lambda: "no memory" in child.reason())
+    eventually(lambda: "of old" in child.reason())
     os.kill(first, signal.SIGKILL)
     eventually(lambda: stepping(supervisor) and child.pid not in (None, first))
-    assert said == ["valkey ended (signal 9): ERROR no memory; started again in 0.5 s"]
+    assert said == ["valkey ended (signal 9); started again in 0.5 s"]
 
 
 def test_when_a_child_dies_the_rest_of_its_group_goes_with_it(supervisor: Supervisor, tmp_path: Path) -> None:

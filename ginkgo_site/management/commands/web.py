@@ -31,6 +31,7 @@ class Command(TyperCommand):
             port = listen.choose(web.port, addresses.resolve(config).web, _USUAL_PORT, web.host, "web.port")
         except StackError as error:
             raise CommandError(str(error)) from None
+        settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # whitenoise warns of a missing one
         sys.stderr.write(f"serving http://{web.host}:{port}\n")
         Granian(
             "ginkgo_site.wsgi:application",
