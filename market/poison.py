@@ -1,12 +1,16 @@
-"""What to do with a message that cannot be decoded: count, log where it is, alert once a minute, skip (SPEC section 3)."""
+"""A message that cannot be decoded: count, log where it is, alert once a minute, skip (SPEC section 3)."""
 
 from __future__ import annotations
 
 import logging
 
 from market.alerting import Alerter
+from market.messages import DecodeError
 
 log = logging.getLogger(__name__)
+
+UNDECODABLE = (DecodeError, UnicodeDecodeError, TypeError, RecursionError)
+"""What decoding bytes from anywhere can raise: no JSON, no UTF-8, no value at all, or nested without end."""
 
 
 class PoisonCounter:

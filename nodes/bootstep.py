@@ -6,6 +6,9 @@ A *worker* step, not a consumer step: those restart whenever the broker's connec
 from __future__ import annotations
 
 import logging
+import os
+import signal
+from types import FrameType
 from typing import Any
 
 from celery import bootsteps
@@ -28,8 +31,15 @@ class NodeStep(bootsteps.StartStopStep):
 
     def stop(self, parent: Any) -> None:
         if self.node is not None:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._abruptly)
             self.node.stop()
 
     def terminate(self, parent: Any) -> None:
-        """A second signal: abrupt. The checkpoint holds what counts; the successor does the rest."""
+        """SIGQUIT, Celery's cold shutdown."""
+        self._abruptly(signal.SIGQUIT, None)
+
+    def _abruptly(self, _number: int, _frame: FrameType | None) -> None:
+        """A second signal: the checkpoint holds what counts; the successor does the rest."""
         log.warning("ExecutionNode %s is stopped abruptly", self.node.node_id if self.node else "?")
+        os._exit(1)

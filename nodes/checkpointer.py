@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from django.db import Error as DatabaseError
-from django.db import close_old_connections, connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 
 from market.alerting import Alerter
 from nodes.sender import Sender
@@ -28,6 +28,8 @@ from portfolios.checkpoints import Save
 from portfolios.kernel.orders import Intent
 
 log = logging.getLogger(__name__)
+
+_TOO_LONG = 5.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Request:
     on_lost: Callable[[], None] = field(default=lambda: None)
     on_failure: Callable[[Intent], None] = field(default=lambda _intent: None)
     on_held: Callable[[], None] = field(default=lambda: None)
+    on_refused: Callable[[Exception], None] = field(default=lambda _error: None)
 
 
 def merge(older: Request, newer: Request) -> Request:
@@ -58,19 +61,31 @@ def merge(older: Request, newer: Request) -> Request:
 
 
 class Checkpointer(NodeThread):
-    """`healthy` is cleared while the database is away; processors then wait, and events wait in the log."""
+    """`healthy` is cleared while the database is away; processors then wait, and events wait in the log.
+
+    `writing_since` is the monotonic time at which the write under way began, None if there is none.
+    """
 
     def __init__(self, name: str, sender: Sender, alerter: Alerter) -> None:
         super().__init__(name)
         self._sender = sender
         self._alerter = alerter
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._wake = threading.Event()
         self._due: dict[str, Request] = {}
+        self._writing: frozenset[str] = frozenset()
+        self._forgotten: set[str] = set()
+        self.writing_since: float | None = None
         self.healthy = threading.Event()
         self.healthy.set()
         self.written = 0
         self.last_write_seconds = 0.0
+
+    @property
+    def works(self) -> bool:
+        """The database takes what it is given; a write that takes too long counts as one that failed."""
+        since = self.writing_since
+        return self.healthy.is_set() and (since is None or time.monotonic() - since < _TOO_LONG)
 
     def submit(self, request: Request) -> None:
         """Ask for a checkpoint; a portfolio's earlier one that was not yet written becomes part of it."""
@@ -83,9 +98,16 @@ class Checkpointer(NodeThread):
         self._wake.set()
 
     def forget(self, portfolio_id: str) -> None:
-        """Drop what is due for a portfolio that is not ours any more."""
+        """Drop what is due for a portfolio whose memory is discarded, and wait for a write of it that is under way.
+
+        After this its checkpoint stands as the database has it, and nothing of the discarded life is sent any more:
+        whoever loads it next may trust what it loads.
+        """
         with self._lock:
             self._due.pop(portfolio_id, None)
+            while portfolio_id in self._writing:
+                self._forgotten.add(portfolio_id)
+                self._lock.wait()
 
     def request_stop(self) -> None:
         super().request_stop()
@@ -107,15 +129,53 @@ class Checkpointer(NodeThread):
         """Write all that is due, send what it holds; False if the database is away."""
         with self._lock:
             due, self._due = self._due, {}
+            self._writing = frozenset(due)
         if not due:
             return True
-        requests = list(due.values())
+        self.writing_since = time.monotonic()
+        try:
+            return self._write(list(due.values()))
+        finally:
+            self.writing_since = None
+            with self._lock:
+                self._writing = frozenset()
+                self._forgotten.clear()
+                self._lock.notify_all()
+
+    def _write(self, requests: list[Request]) -> bool:
+        error = self._save(requests)
+        if error is None:
+            return True
+        # One that cannot be written must not keep the others from it: each for itself, then.
+        failed = {r.save.portfolio_id: (r, self._save([r])) for r in requests} if len(requests) > 1 else {
+            r.save.portfolio_id: (r, error) for r in requests
+        }  # fmt: skip
+        again: list[Request] = []
+        for request, failure in failed.values():
+            if failure is None:
+                continue
+            error = failure
+            if isinstance(failure, OperationalError | InterfaceError):
+                again.append(request)
+            else:
+                request.on_refused(failure)
+        if not again:
+            return True
+        self._on_database_away(again, error, all_of_them=len(again) == len(requests))
+        return False
+
+    def _save(self, requests: list[Request]) -> Exception | None:
+        """Write them in one transaction and send what they hold; if that fails, nothing of it was written."""
+        term = self._sender.term
         begun = time.monotonic()
         try:
             lost = checkpoints.save([r.save for r in requests], datetime.now(UTC))
         except DatabaseError as error:
-            self._on_database_away(requests, error)
-            return False
+            connection.close()
+            return error
+        except (ArithmeticError, TypeError, ValueError) as error:
+            log.exception("A checkpoint holds what the database cannot take")
+            return error
         self.last_write_seconds = time.monotonic() - begun
         self.written += 1
         self.healthy.set()
@@ -123,18 +183,20 @@ class Checkpointer(NodeThread):
             if request.save.portfolio_id in lost:
                 request.on_lost()
                 continue
-            if request.intents and not self._sender.send(request.intents, request.save.epoch, request.on_failure):
+            if request.intents and not self._sender.send(request.intents, request.save.epoch, request.on_failure, term):
                 request.on_held()
             request.on_committed()
-        return True
+        return None
 
-    def _on_database_away(self, requests: list[Request], error: Exception) -> None:
-        self.healthy.clear()
+    def _on_database_away(self, requests: list[Request], error: Exception, all_of_them: bool) -> None:
+        if all_of_them:
+            self.healthy.clear()
         with self._lock:
             for request in requests:
+                if request.save.portfolio_id in self._forgotten:
+                    continue
                 newer = self._due.get(request.save.portfolio_id)
                 self._due[request.save.portfolio_id] = merge(request, newer) if newer else request
-        connection.close()
         close_old_connections()
         self._alerter.raise_alert(
             "database_unavailable",

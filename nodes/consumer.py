@@ -15,8 +15,7 @@ from typing import NamedTuple
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from market.alerting import Alerter
-from market.messages import DecodeError
-from market.poison import PoisonCounter
+from market.poison import UNDECODABLE, PoisonCounter
 from nodes import backpressure
 from nodes.interest import InterestMap
 from nodes.subscription import Item, Position, Subscription
@@ -29,10 +28,11 @@ _BATCH = 2000
 
 
 class Attached(NamedTuple):
-    """Where routing to a subscription begins, and where it was halted before."""
+    """Where routing to a subscription begins, where it was halted before, and what was queued by then."""
 
     joins: dict[Position, int]
     halted: dict[Position, int]
+    before: list[list[Item]]
 
 
 class LogConsumer(NodeThread):
@@ -69,16 +69,21 @@ class LogConsumer(NodeThread):
         """Route to `subscription` from now on: its events from the join points on will be in its queue.
 
         `ends` are its partitions with a recent end offset, from which a partition not yet read is begun. What was
-        halted is lifted and told. None if the consumer did not get to it within `timeout` seconds.
+        halted is lifted and told, and what was queued before is taken out of the queue and handed over: it comes before
+        what was halted, which comes before what the queue then holds. None if the consumer did not get to it within
+        `timeout` seconds.
         """
         attached: list[Attached] = []
 
         def do() -> None:
             self._assign(ends)
             self._needed[subscription.portfolio_id] = frozenset(ends)
+            subscription.flush()
+            before, subscription.batches = list(subscription.batches), deque()
             halted, subscription.halted = subscription.halted or {}, None
             self.interest.add(subscription)
-            attached.append(Attached({position: self.positions[position] for position in ends}, halted))
+            self._release()
+            attached.append(Attached({position: self.positions[position] for position in ends}, halted, before))
 
         return attached[0] if self._in_thread(do, timeout) else None
 
@@ -147,17 +152,14 @@ class LogConsumer(NodeThread):
         bound: dict[Subscription, list[Item]] = {}
         for message in messages:
             subscriptions = wanted.get(message.key())  # type: ignore[arg-type]
-            if subscriptions is None:
+            if subscriptions is None or message.error() is not None:
                 if message.error() is not None:
-                    self._on_error(message.error())
-                continue
-            if message.error() is not None:
-                self._on_error(message.error())
+                    self._on_error(message)
                 continue
             cause = Cause(message.topic(), message.partition(), message.offset())  # type: ignore[arg-type]
             try:
                 item = Item(decode(message.value()), cause)  # type: ignore[arg-type]
-            except (DecodeError, UnicodeDecodeError, TypeError) as error:
+            except UNDECODABLE as error:
                 self.poison.skip(*cause, error)
                 continue
             for subscription in subscriptions:
@@ -173,45 +175,42 @@ class LogConsumer(NodeThread):
 
     def _queue(self, subscription: Subscription, items: list[Item]) -> None:
         policy = subscription.policy
-        if policy is None:  # feedback: never dropped, never left for later
-            subscription.extend(items)
-            return
         if subscription.halted is not None:
             self._halt(subscription, items)
             return
+        if policy is None:  # feedback: never dropped, never too much
+            subscription.extend(items)
+            return
         if subscription.tail:
-            subscription.tail.update((item.event.code, item) for item in items)  # type: ignore[union-attr, misc]
+            subscription.conflate(items)
             return
         decision = backpressure.decide(policy, subscription.queued, len(items), subscription.limit)
         if decision.level:
             self._raise(subscription, decision, len(items))
+        if decision.take:
+            subscription.extend(items if decision.take == len(items) else items[: decision.take])
         if decision.take < len(items):
             subscription.pressure += 1
             if decision.halt:
-                subscription.halted = {}
                 self._halt(subscription, items[decision.take :])
             elif policy == "conflate":
-                for item in items[decision.take :]:
-                    subscription.tail[item.event.code] = item  # type: ignore[union-attr, index]
+                subscription.conflate(items[decision.take :])
             else:
                 subscription.dropped += len(items) - decision.take
-        if decision.take:
-            subscription.extend(items if decision.take == len(items) else items[: decision.take])
 
     def _flush_tails(self) -> None:
         """Give conflating portfolios the newest of each code once there is room, at the tail of the queue."""
         for subscription in self.interest.subscriptions():
             if subscription.tail and subscription.queued + len(subscription.tail) <= subscription.limit // 2:
-                items, subscription.tail = list(subscription.tail.values()), {}
-                subscription.extend(items)
+                subscription.flush()
 
     @staticmethod
     def _halt(subscription: Subscription, items: list[Item]) -> None:
         """Remember, for each partition, the first event that was not queued: from there it is read again."""
-        halted = subscription.halted
-        assert halted is not None
+        halted = dict(subscription.halted or {})
         for item in items:
             halted.setdefault((item.cause.topic, item.cause.partition), item.cause.offset)
+        subscription.halted = halted
 
     def _raise(self, subscription: Subscription, decision: backpressure.Decision, arriving: int) -> None:
         critical = decision.level == "critical"
@@ -251,15 +250,32 @@ class LogConsumer(NodeThread):
             self._consumer.incremental_unassign([TopicPartition(t, p) for t, p in unneeded])
             self.positions = {position: o for position, o in self.positions.items() if position in needed}
 
-    def _on_error(self, error: KafkaError | None) -> None:
+    def _on_error(self, message: Message) -> None:
+        error = message.error()
         if error is None or error.code() == KafkaError._PARTITION_EOF:
             return
-        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            self._alerter.raise_alert(
-                "data_gap",
-                "critical",
-                f"{self.name}: the log no longer holds the offset to be read next: {error.str()}",
-                at_most_every=60,
-            )
-            return
         log.warning("%s: %s", self.name, error.str())
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            self._lose((message.topic(), message.partition()))  # type: ignore[arg-type]
+
+    def _lose(self, position: Position) -> None:
+        """The log no longer holds the offset to be read next. No client resets offsets by itself: whoever needs the
+        partition is halted there, joins again, and finds out what is missing.
+        """
+        offset = self.positions.get(position)
+        if offset is None:
+            return
+        assert self._consumer is not None
+        self._alerter.raise_alert(
+            "data_gap",
+            "critical",
+            f"{self.name}: the log no longer holds {position[0]}:{position[1]}:{offset}, which was to be read next",
+            at_most_every=60,
+            subject=f"{position[0]}:{position[1]}",
+        )
+        self._consumer.incremental_unassign([TopicPartition(*position)])
+        self.positions = {p: o for p, o in self.positions.items() if p != position}
+        for subscription in self.interest.subscriptions():
+            if position in self._needed.get(subscription.portfolio_id, ()):
+                subscription.halted = {position: offset, **(subscription.halted or {})}
+                subscription.wake()

@@ -9,14 +9,13 @@ from market import topics
 from market.control import ControlConsumer
 from market.messages import (
     ControlCommand,
-    DecodeError,
     InterestSyncRequest,
     ScheduleUpdate,
     decode_command,
     decode_schedule,
     decode_system,
 )
-from market.poison import PoisonCounter
+from market.poison import UNDECODABLE, PoisonCounter
 from nodes.thread import NodeThread
 
 log = logging.getLogger(__name__)
@@ -49,7 +48,7 @@ class ControlListener(NodeThread):
         for topic, partition, offset, _key, value in self._consumer:
             try:
                 self._handle(topic, value)
-            except (DecodeError, UnicodeDecodeError) as error:
+            except UNDECODABLE as error:
                 self._poison.skip(topic, partition, offset, error)
 
     def _handle(self, topic: str, value: bytes) -> None:

@@ -19,6 +19,7 @@ from nodes.identity import Identity
 from nodes.lease import Lease
 from nodes.thread import NodeThread
 from portfolios import livestate
+from portfolios.models.portfolio import Status
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Heartbeat(NodeThread):
         metrics: Callable[[], Mapping[str, str]],
         views: Callable[[], Mapping[str, tuple[Mapping[str, str], list[object]]]],
         watch: Callable[[], None],
+        on_replaced: Callable[[], None],
     ) -> None:
         super().__init__(f"heartbeat_{identity.node_id}")
         self._identity = identity
@@ -53,8 +55,10 @@ class Heartbeat(NodeThread):
         self._metrics = metrics
         self._views = views
         self._watch = watch
+        self._on_replaced = on_replaced
         self._throttle = Throttle()
         self._next_beat = float("-inf")
+        self._ours = False
 
     def client(self) -> redis.Redis:
         """Answers within a fraction of the interval, so that a beat that hangs does not cost the lease."""
@@ -63,14 +67,16 @@ class Heartbeat(NodeThread):
     def work(self) -> None:
         while not self.stopping.is_set():
             self.step()
-            self.stopping.wait(min(_TICK, self._interval))
+            # To the moment of the next beat, not past it: a beat late by a tick could cost the lease.
+            self.stopping.wait(max(0.01, min(_TICK, self._interval / 2, self._next_beat - time.monotonic())))
 
     def step(self) -> None:
         self._watch()
         try:
-            if time.monotonic() >= self._next_beat:
+            if (now := time.monotonic()) >= self._next_beat:
+                self._next_beat = now + self._interval / 4  # if it fails, try again soon
                 self.beat()
-                self._next_beat = time.monotonic() + self._interval
+                self._next_beat = now + self._interval
             self._publish()
         except (redis.RedisError, livestate.RedisUnavailable) as error:
             if self._throttle.allows("redis", 10):
@@ -79,16 +85,23 @@ class Heartbeat(NodeThread):
                 )
 
     def beat(self) -> None:
-        """Write the heartbeat, then the rest. The lease counts from before the write began."""
+        """Write the heartbeat, then the rest. The lease counts from before the write began.
+
+        Another process may have taken this id while we were frozen and our heartbeat was gone: then it is not ours.
+        """
         begun = self._lease.now()
         node_id = self._identity.node_id
         client = self.client()
+        if self._ours and not self._is_ours(client):
+            self._on_replaced()
+            return
         client.set(livestate.heartbeat_key(node_id), datetime.now(UTC).isoformat(), px=int(self._ttl * 1000))
         self._lease.renew(begun)
         pipe = client.pipeline(transaction=False)
         pipe.hset(livestate.node_info_key(node_id), mapping=_hash(self._info()))
         pipe.hset(livestate.metrics_key(node_id), mapping=_hash(self._metrics()))
         pipe.execute()
+        self._ours = True
         log.debug("Heartbeat sent to Redis: %s", livestate.heartbeat_key(node_id))
 
     def _publish(self) -> None:
@@ -99,6 +112,8 @@ class Heartbeat(NodeThread):
         pipe = self.client().pipeline(transaction=False)
         for portfolio_id, (view, decisions) in views.items():
             pipe.hset(livestate.state_key(portfolio_id), mapping=_hash({**view, "updated_at": now}))
+            # Told at each transition; again only if Redis has lost it.
+            pipe.set(livestate.status_key(portfolio_id), Status.RUNNING, nx=True)
             if decisions:
                 key = decisions_key(portfolio_id)
                 pipe.rpush(key, *[json.dumps(decision, default=str) for decision in decisions])
@@ -110,11 +125,19 @@ class Heartbeat(NodeThread):
         """Delete this node's keys: it is going. Redis being away is a log line; the keys then expire or are swept."""
         node_id = self._identity.node_id
         try:
-            self.client().delete(
+            client = self.client()
+            if not (self._ours and self._is_ours(client)):
+                return
+            client.delete(
                 livestate.heartbeat_key(node_id), livestate.metrics_key(node_id), livestate.node_info_key(node_id)
             )
         except (redis.RedisError, livestate.RedisUnavailable) as error:
             log.warning("The keys of %s stay in Redis until they expire: %s", node_id, error)
+
+    def _is_ours(self, client: redis.Redis) -> bool:
+        """Nobody else says that this id is theirs. (Nothing there at all: Redis has lost it, or it has expired.)"""
+        instance = client.hget(livestate.node_info_key(self._identity.node_id), "instance")
+        return instance in (None, self._identity.instance)
 
 
 def _hash(fields: Mapping[str, str]) -> Any:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
-from market.messages import DecodeError
-from market.poison import PoisonCounter
+from market.poison import UNDECODABLE, PoisonCounter
 from nodes.subscription import Gap, Item, Position
 from portfolios.kernel.events import Cause, Event
 
@@ -99,7 +98,7 @@ class Reader:
                 cause = Cause(topic, partition, offset)
                 try:
                     items.append(Item(self._decode(message.value()), cause))
-                except (DecodeError, UnicodeDecodeError, TypeError) as failure:
+                except UNDECODABLE as failure:
                     self._poison.skip(*cause, failure)
             if items:
                 yield items

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, Producer
+from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
 from market import bus, topic_admin, topics
@@ -60,7 +61,7 @@ class Node:
         self._identity = identity.of_this_process(node_id)
         self._lease = Lease(config.heartbeat_ttl)
         self._processors: dict[str, Processor] = {}
-        self._refused: dict[str, tuple[int, str]] = {}
+        self._refused: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
         self._started = threading.Event()
         self._stopped = threading.Event()
@@ -68,6 +69,7 @@ class Node:
         self._state = "starting"
         self._dead: set[str] = set()
         self._prepared = False
+        self._replaced = threading.Event()
 
     # -- starting ----------------------------------------------------------------------------------------------------
 
@@ -82,7 +84,11 @@ class Node:
         identity.ensure_free(self._identity, self._heartbeat.client(), self._config.heartbeat_interval)
         self._catalogue.partitions(topics.ORDERS_SUBMISSION)
         self._heartbeat.beat()
-        self._take_new_epochs()
+        try:
+            self._take_new_epochs()
+        except DatabaseError:
+            self._heartbeat.leave()  # nobody is to be placed on a node that is not there
+            raise
         self._prepared = True
 
     def start(self) -> None:
@@ -105,7 +111,9 @@ class Node:
         c = self._config
         self._alert_producer: Producer = bus.make_producer(f"{self.node_id}.alerts", linger_ms=5)
         alerter = self._alerter = Alerter(self.node_id, self._alert_producer)
-        self._sender = Sender(bus.make_producer(f"{self.node_id}.orders"), self._lease)
+        # Not longer than the lease: an order that Kafka did not take is sent again by whoever owns it then.
+        give_up = {"message.timeout.ms": int(1000 * min(c.resend_interval, c.heartbeat_ttl * 5 / 6))}
+        self._sender = Sender(bus.make_producer(f"{self.node_id}.orders", **give_up), self._lease)
         self._checkpointer = Checkpointer(f"checkpointer_{self.node_id}", self._sender, alerter)
         self._market = LogConsumer(f"market_{self.node_id}", self._consumer("market"), decode_price, alerter)
         self._feedback = LogConsumer(f"feedback_{self.node_id}", self._consumer("feedback"), decode_feedback, alerter)
@@ -128,8 +136,11 @@ class Node:
         self._heartbeat = Heartbeat(
             self._identity, self._lease, c.heartbeat_interval, c.heartbeat_ttl,
             info=self._info, metrics=self._read_metrics, views=self._views, watch=self._watch,
+            on_replaced=self._on_replaced,
         )  # fmt: skip
-        self._reconciler = Reconciler(self.node_id, c.reconcile_interval, self._running, self._carry_out)
+        self._reconciler = Reconciler(
+            self.node_id, c.reconcile_interval, self._running, self._carry_out, lambda: dict(self._refused)
+        )
         self._announcer = Announcer(self.node_id, self._identity.instance, self._wanted_codes, c.interest_interval)
         self._dispatcher = Dispatcher(self.node_id, self._handlers())
         self._control = ControlListener(
@@ -181,7 +192,7 @@ class Node:
                     )
                     processor.end(ending, time.monotonic() + self._config.stop_timeout)  # type: ignore[arg-type]
             for portfolio_id, epoch in steps.start:
-                if self._refused.get(portfolio_id, (0, ""))[0] == epoch or self._stopped.is_set():
+                if self._stopped.is_set():
                     continue
                 processor = self._processors[portfolio_id] = Processor(self._context, portfolio_id, epoch)
                 processor.start()
@@ -189,10 +200,12 @@ class Node:
             self._reconciler.wake()
 
     def _forget(self, processor: Processor) -> None:
-        """It has ended. One that could not be loaded is not tried again under the same epoch."""
+        """It has ended. One that could not be made is not tried again until something about it has changed."""
         self._metrics.retire(processor)
         if processor.failure:
-            self._refused[processor.portfolio_id] = (processor.epoch, processor.failure)
+            self._refused[processor.portfolio_id] = (processor.epoch, processor.loaded_version)
+        else:
+            self._refused.pop(processor.portfolio_id, None)
         if processor.died:
             self._alerter.raise_alert(
                 "component_error", "critical", f"Portfolio {processor.portfolio_id} died and is started again: "
@@ -210,14 +223,14 @@ class Node:
             self._reconciler.wake()
             return "reconciling"
 
-        def reload(order: Order) -> str:
+        def try_again(order: Order) -> str:
             self._refused.pop(order.target_id, None)
             return wake(order)
 
-        names = ("portfolio.start", "portfolio.stop", "portfolio.migrate_in", "node.drain", "node.enable")
+        names = ("portfolio.stop", "portfolio.migrate_in", "node.drain", "node.enable")
         return {
             **dict.fromkeys(names, wake),
-            "portfolio.reload": reload,
+            **dict.fromkeys(("portfolio.start", "portfolio.reload"), try_again),
             "portfolio.migrate_out": self._migrate_out,
             "node.shutdown": self._shut_down,
         }
@@ -237,6 +250,13 @@ class Node:
     def _shut_down(self, _order: Order) -> str:
         os.kill(os.getpid(), signal.SIGTERM)
         return "shutting down"
+
+    def _on_replaced(self) -> None:
+        """Another process runs under this id: everything here is its, and its epochs keep us from doing harm."""
+        if not self._replaced.is_set():
+            self._replaced.set()
+            log.critical("Node id %s was taken by another process while this one was away: stopping", self.node_id)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _on_schedule(self, update: ScheduleUpdate) -> None:
         log.info("Plan %d: %d portfolios for %s", update.plan_version, len(update.portfolios), self.node_id)
@@ -302,7 +322,7 @@ class Node:
             return
         if not self._lease.valid:
             state = "fenced"
-        elif self._dead or not self._checkpointer.healthy.is_set() or not self._reconciler.reachable:
+        elif self._dead or not self._checkpointer.works or not self._reconciler.reachable:
             state = "unhealthy"
         else:
             state = "running"

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from confluent_kafka import KafkaException
 from django.db import Error as DatabaseError
-from django.db import connection
+from django.db import close_old_connections, connection
 
 from market import topics
 from market.bus import KafkaUnavailable
@@ -27,16 +27,17 @@ from nodes.checkpointer import Request
 from nodes.consumer import LogConsumer
 from nodes.context import Context
 from nodes.joiner import JoinPlan, Reader, plan
-from nodes.runtime import Poisoned, Runtime, Unloadable
+from nodes.runtime import Key, Poisoned, Runtime, Unloadable, key_of
 from nodes.subscription import Item, Position, Subscription
 from nodes.thread import NodeThread
 from portfolios import checkpoints, lifecycle, ownership
+from portfolios.calendars import CalendarError
 from portfolios.kernel.events import Cause
 from portfolios.kernel.money import to_decimal
 from portfolios.kernel.orders import Intent, Order
 from portfolios.kernel.portfolio import FeedbackGap
 from portfolios.kernel.signals import Decision
-from portfolios.models.portfolio import Status
+from portfolios.models.portfolio import DesiredState, Status
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,10 @@ class Discarded(Exception):
     """This portfolio is not ours (any more): memory is dropped, nothing is sent."""
 
 
+class Interrupted(Exception):
+    """It is to stop and is not live: what it has in memory goes no further than its last checkpoint."""
+
+
 class Processor(NodeThread):
     """`running` is set once it is live. `end(...)` decides how it stops; `given_back` says whether it gave it back."""
 
@@ -63,6 +68,7 @@ class Processor(NodeThread):
         self.running = threading.Event()
         self.runtime: Runtime | None = None
         self.failure = ""
+        self.loaded_version = 0
         self.given_back = False
         self.target = ownership.NOBODY
         self.applied = 0
@@ -74,8 +80,9 @@ class Processor(NodeThread):
         self._deadline = float("inf")
         self._market: Subscription | None = None
         self._feedback: Subscription | None = None
-        self._failures: dict[Cause, int] = {}
-        self._skip: frozenset[tuple[str, int, int]] = frozenset()
+        self._failures: dict[Key, int] = {}
+        self._skip: frozenset[Key] = frozenset()
+        self._unwritable = ""
         self._sent_at: dict[str, float] = {}
         self._resend_now = threading.Event()
         self._saved_at = 0.0
@@ -83,15 +90,20 @@ class Processor(NodeThread):
         self._reload = threading.Event()
         self.refused_version = 0
         self.positions: set[Position] = set()
+        self._feedback_positions: set[Position] = set()
         self.view: dict[str, str] = {}
         self.decisions: deque[Decision] = deque(maxlen=1000)
 
     # -- called by others ------------------------------------------------------------------------------------------
 
     def end(self, ending: Ending, deadline: float = float("inf")) -> None:
-        """Stop: `discard` at once and silently, or finish, save and give the portfolio back before the deadline."""
-        self._ending = ending
-        self._deadline = deadline
+        """Stop: `discard` at once and silently, or finish, save and give the portfolio back before the deadline.
+
+        What is to be discarded stays so: somebody else owns it.
+        """
+        if self._ending != "discard":
+            self._ending = ending
+            self._deadline = deadline
         self.request_stop()
 
     def request_stop(self) -> None:
@@ -134,27 +146,35 @@ class Processor(NodeThread):
     def work(self) -> None:
         while not self._done():
             try:
+                if self.stopping.is_set():
+                    self._give_back_as_saved()
+                    return
                 self._start()
+                close_old_connections()  # it may be hours until the next question to MySQL
                 self._live()
                 return
             except Poisoned as poisoned:
                 self._on_poisoned(poisoned)
             except FeedbackGap as gap:
-                self.alert("data_gap", "critical", f"waits for its feedback: {gap}")
+                self.alert("data_gap", "critical", f"waits for its feedback: {gap}", at_most_every=60)
                 self._pause()
+            except Interrupted:
+                log.info("Portfolio %s stops before it is live", self.portfolio_id)
             except reload.DrainTimeout as late:
                 log.warning("Portfolio %s joins again from its checkpoint: %s", self.portfolio_id, late)
             except Discarded as reason:
                 self.end("discard")
                 log.warning("Portfolio %s is dropped: %s", self.portfolio_id, reason)
             except Unloadable as error:
-                self._on_unloadable(error)
-            except (KafkaException, KafkaUnavailable, DatabaseError) as error:
+                self._on_unloadable(str(error))
+            except (KafkaException, KafkaUnavailable, DatabaseError, CalendarError) as error:
                 log.warning("Portfolio %s starts again in a moment: %s", self.portfolio_id, error)
                 connection.close()
                 self._pause()
             finally:
                 self._leave()
+        if self._unwritable:
+            self._on_unloadable(f"its checkpoint cannot be written: {self._unwritable}")
 
     def _done(self) -> bool:
         """Whoever is to give its portfolio back tries until the deadline; all others end when they are asked to."""
@@ -185,17 +205,22 @@ class Processor(NodeThread):
         A crash after any of these leaves the checkpoint as it was found, or as step 5 wrote it: the successor begins
         anew with the same ids.
         """
-        loaded = checkpoints.load(self.portfolio_id)
-        if loaded is None or (loaded.node_id, loaded.epoch) != (self.context.node_id, self.epoch):
-            raise Discarded("it has another owner")
+        term = self.context.sender.term
+        loaded = self._load()
+        self.loaded_version = loaded.version
+        if loaded.desired_state == DesiredState.STOPPED:
+            # Its user stopped it while nobody ran it: it must not trade for the moment until somebody notices.
+            self.end("user_stop")
+            raise Interrupted
         stopped_by_user = bool(loaded.state) and not _has_market(loaded.offsets)
+        self._forget_decided(loaded.offsets)
         run, refused = runtime.restore(loaded, self.context.rules(loaded.market))
         self.runtime = run
         if refused:
             self.refused_version = loaded.version
             self.alert("reload_failed", "critical", f"goes on with its old configuration: {refused}")
         if not stopped_by_user:
-            self._send_again(run.portfolio.unanswered())
+            self._send_again(run.portfolio.unanswered(), term)
 
         policy = run.portfolio.config.policy.backpressure
         market = self._market = Subscription(
@@ -204,16 +229,35 @@ class Processor(NodeThread):
         feedback = self._feedback = Subscription(
             self.portfolio_id, frozenset({self.portfolio_id.encode()}), None, 0, self._wake.set
         )
-        self._join(run, self.context.feedback, feedback, {self.context.feedback_position(self.portfolio_id)})
+        self._feedback_positions = {self.context.feedback_position(self.portfolio_id)}
+        self._join(run, self.context.feedback, feedback, self._feedback_positions)
         self.positions = self.context.market_positions(run.portfolio.codes)
         self._join(run, self.context.market, market, self.positions)
         if stopped_by_user:
             run.intents.extend(run.portfolio.cancel_unanswered(Cause("ginkgo.start", 0, self.epoch)))
         self.save(wait=True)
+        if self.stopping.is_set():
+            raise Interrupted
         self.look(run)
-        lifecycle.enter(self.portfolio_id, Status.RUNNING, refused, taking_over=True)
+        lifecycle.enter(self.portfolio_id, Status.RUNNING, refused, taking_over=True, epoch=self.epoch)
         self.running.set()
         log.info("PortfolioProcessor-%s started at epoch %d (%s)", self.portfolio_id, self.epoch, loaded.name)
+
+    def _load(self) -> checkpoints.Loaded:
+        loaded = checkpoints.load(self.portfolio_id)
+        if loaded is None or (loaded.node_id, loaded.epoch) != (self.context.node_id, self.epoch):
+            raise Discarded("it has another owner")
+        return loaded
+
+    def _forget_decided(self, offsets: checkpoints.Offsets) -> None:
+        """Of the events that failed, remember only those that may still come."""
+
+        def may_come(key: Key) -> bool:
+            topic, partition, offset = key
+            return offset >= offsets.get(topic, {}).get(partition, 0)
+
+        self._skip = frozenset(filter(may_come, self._skip))
+        self._failures = {key: tries for key, tries in self._failures.items() if may_come(key)}
 
     def _join(self, run: Runtime, consumer: LogConsumer, subscription: Subscription, positions: set[Position]) -> None:
         """Register, then read what lies between the checkpoint's offsets and the point of registration."""
@@ -226,10 +270,10 @@ class Processor(NodeThread):
         subscription: Subscription,
         positions: set[Position],
         wanted: dict[Position, int | None] | None,
-        decided: frozenset[Position] = frozenset(),
     ) -> None:
-        """Register with the live stream and read from the log what lies before: from `wanted`, or else from where a
-        full queue had to halt. Its queue must be empty, but for partitions `decided` by what is still in it.
+        """Register with the live stream, and apply in its order what lies before the join points: what was queued,
+        then, from the log, what follows `wanted`, or else what follows the points at which a full queue had to halt.
+        Raises Interrupted when it is to stop before it has all: the queue then holds what must not be applied.
         """
         reader = Reader(self.context.make_reader(f"{self.name}_join"), consumer.decode, consumer.poison)
         try:
@@ -242,15 +286,20 @@ class Processor(NodeThread):
                 wanted = {position: attached.halted.get(position) for position in positions}
             recreated = self._recreated(run, positions)
             join = plan(wanted, attached.joins, watermarks, recreated)
-            self._account_for_losses(run, join)
+            for items in attached.before:
+                self._apply(run, items)
+                subscription.took(len(items))
+            self._account_for_losses(run, join, attached.joins)
             for items in reader.read(join.gaps, subscription.keys, self.stopping):
                 self.wait_until_allowed()
                 self._apply(run, items)
                 if run.intents:
                     self.save()
-            if self.stopping.is_set() and join.gaps:
-                return
-            run.advance({p: join for p, join in attached.joins.items() if p not in decided or p in attached.halted})
+            if self.stopping.is_set():
+                raise Interrupted
+            run.advance(attached.joins)
+            if run.intents:
+                self.save()
         finally:
             reader.close()
 
@@ -261,20 +310,17 @@ class Processor(NodeThread):
         run.topic_ids.update(ids)
         return changed
 
-    def _account_for_losses(self, run: Runtime, join: JoinPlan) -> None:
+    def _account_for_losses(self, run: Runtime, join: JoinPlan, joins: dict[Position, int]) -> None:
         """What the log can no longer tell is said loudly; the ids of what follows are those of a new life."""
         if not join.losses:
             return
         run.portfolio.incarnation += 1
-        run.offsets = {
-            topic: {p: o for p, o in parts.items() if (topic, p) not in join.losses}
-            for topic, parts in run.offsets.items()
-        }
+        run.rewind({p: join.gaps[p].start if p in join.gaps else joins[p] for p in join.losses})
         what = "; ".join(f"{topic}:{partition}: {why}" for (topic, partition), why in sorted(join.losses.items()))
         self.alert("data_gap", "critical", f"has lost part of its log, incarnation {run.portfolio.incarnation}: {what}")
 
-    def _send_again(self, intents: list[Intent]) -> None:
-        if intents and self.context.sender.send(intents, self.epoch, self._on_failure):
+    def _send_again(self, intents: list[Intent], term: int) -> None:
+        if intents and self.context.sender.send(intents, self.epoch, self._on_failure, term):
             log.info("Portfolio %s: sent again %d orders without an answer", self.portfolio_id, len(intents))
         now = time.monotonic()
         self._sent_at = {_id(intent): now for intent in intents}
@@ -291,10 +337,14 @@ class Processor(NodeThread):
             if self._reload.is_set():
                 self._reload.clear()
                 reload.reload(self, run, market, feedback)
+                close_old_connections()
             elif worked:
                 continue
             elif market.halted is not None:
                 self.catch_up(run, self.context.market, market, self.positions, None)
+                continue
+            elif feedback.halted is not None:
+                self.catch_up(run, self.context.feedback, feedback, self._feedback_positions, None)
                 continue
             self._wake.wait(_PAUSE)
             self._wake.clear()
@@ -328,7 +378,6 @@ class Processor(NodeThread):
         assert isinstance(event, Feedback)
         if event.pseq > run.portfolio.pseq + 1:
             self._fill_gap(run, event.pseq)
-        run.book(event)
         run.apply([item], self._skip)
         self._sent_at.pop(event.order_id, None)
 
@@ -340,8 +389,7 @@ class Processor(NodeThread):
         for row in rows:
             missing = self.context.feedback.decode(row.message.encode())
             assert isinstance(missing, Feedback)
-            run.book(missing)
-            run.apply([Item(missing, Cause(OUTBOX_TOPIC, 0, row.pseq))])
+            run.apply([Item(missing, Cause(OUTBOX_TOPIC, 0, row.pseq))], self._skip)
         log.info("Portfolio %s: read feedback up to %d from the outbox", self.portfolio_id, run.portfolio.pseq)
 
     def _timers(self, run: Runtime, market: Subscription) -> None:
@@ -416,6 +464,7 @@ class Processor(NodeThread):
                 on_lost=self._on_lost,
                 on_failure=self._on_failure,
                 on_held=self._resend_now.set,
+                on_refused=self._on_refused,
             )
         )
         while wait and not committed.wait(_PAUSE):
@@ -425,6 +474,11 @@ class Processor(NodeThread):
     def _on_lost(self) -> None:
         """The checkpoint found another epoch: someone else owns it now."""
         log.warning("Portfolio %s is not ours any more (epoch %d is over)", self.portfolio_id, self.epoch)
+        self.end("discard")
+
+    def _on_refused(self, error: Exception) -> None:
+        """The database is there, and will not take this checkpoint: trying again would not help."""
+        self._unwritable = f"{type(error).__name__}: {error}"
         self.end("discard")
 
     def wait_until_allowed(self) -> None:
@@ -437,7 +491,7 @@ class Processor(NodeThread):
 
     def _finish(self, run: Runtime, market: Subscription, feedback: Subscription) -> None:
         """Take in no more, empty the queue, wait a little for answers, save and give back in one transaction."""
-        lifecycle.enter(self.portfolio_id, Status.STOPPING)
+        self.enter(Status.STOPPING)
         self.context.market.detach(self.portfolio_id)
         patience = 0.0
         while time.monotonic() < self._deadline:
@@ -451,44 +505,72 @@ class Processor(NodeThread):
                 break
             self._wake.wait(_PAUSE)
             self._wake.clear()
-        run.portfolio.on_stop()
+        self.say_stop(run)
         self.save(wait=True)
         if self._ending == "user_stop":
             run.offsets = {t: parts for t, parts in run.offsets.items() if not _is_market(t)}
         save, _ = run.take_save()
+        self._hand_over(save)
+
+    def _give_back_as_saved(self) -> None:
+        """It is to be given back and is not live, be it that Kafka is away: its checkpoint is all there is to give."""
+        loaded = self._load()
+        self.enter(Status.STOPPING)
+        parked = checkpoints.parked(loaded, topics.MARKET_DATA.values()) if self._ending == "user_stop" else None
+        self._hand_over(parked)
+
+    def _hand_over(self, save: checkpoints.Save | None) -> None:
         read = ownership.Ownership(self.portfolio_id, self.context.node_id, self.epoch)
         reason = "stopped by its user" if self._ending == "user_stop" else f"given up by {self.context.node_id}"
-        done = ownership.hand_over(read, self.target, reason, lambda: not checkpoints.save([save], _now()))
-        self.given_back = done is not None
-        if self.given_back:
-            lifecycle.enter(self.portfolio_id, Status.STOPPED)
-            log.info("Portfolio %s: saved and given back (%s)", self.portfolio_id, reason)
+        last = None if save is None else lambda: not checkpoints.save([save], _now())
+        done = ownership.hand_over(read, self.target, reason, last)
+        if done is None:
+            raise Discarded("it has another owner")
+        self.given_back = True
+        log.info("Portfolio %s: saved and given back (%s)", self.portfolio_id, reason)
+        lifecycle.enter(self.portfolio_id, Status.STOPPED, epoch=done.epoch)
+
+    def enter(self, status: Status, reason: str = "") -> None:
+        """Say where it is in its lifecycle, as long as it is ours."""
+        lifecycle.enter(self.portfolio_id, status, reason, epoch=self.epoch)
+
+    def say_stop(self, run: Runtime) -> None:
+        """Tell its components. One that fails at that does not keep the portfolio from being saved."""
+        try:
+            run.portfolio.on_stop()
+        except Exception as error:
+            log.exception("Portfolio %s: on_stop failed", self.portfolio_id)
+            self.alert("component_error", "warning", f"has a component that fails at stopping: {error}")
 
     # -- trouble -----------------------------------------------------------------------------------------------------
 
     def _on_poisoned(self, poisoned: Poisoned) -> None:
         """Restore the last checkpoint and try again; at the third time skip the event, and go on (SPEC P4)."""
-        cause = poisoned.item.cause
-        tries = self._failures[cause] = self._failures.get(cause, 0) + 1
+        cause, key = poisoned.item.cause, key_of(poisoned.item)
+        tries = self._failures[key] = self._failures.get(key, 0) + 1
         log.error(
             "Portfolio %s: %s at %s, try %d", self.portfolio_id, poisoned, _where(cause), tries, exc_info=poisoned.error
         )
         if tries >= _TRIES:
-            self._skip |= {tuple(cause)}  # type: ignore[arg-type]
+            self._skip |= {key}
             self.skipped += 1
             self.alert("component_error", "critical", f"skips the event at {_where(cause)}, which fails: {poisoned}")
 
-    def _on_unloadable(self, error: Unloadable) -> None:
-        self.failure = str(error)
+    def _on_unloadable(self, why: str) -> None:
+        self.failure = why
         self.end("discard")
-        lifecycle.enter(self.portfolio_id, Status.ERROR, self.failure)
-        self.alert("component_error", "critical", f"cannot be started: {error}")
+        self.alert("component_error", "critical", f"cannot be run: {why}")
+        self.enter(Status.ERROR, why)
 
-    def alert(self, alert_type: str, severity: Literal["warning", "critical"], what: str) -> None:
+    def alert(
+        self, alert_type: str, severity: Literal["warning", "critical"], what: str, at_most_every: float = 0.0
+    ) -> None:
         self.context.alerter.raise_alert(
             alert_type,
             severity,
             f"Portfolio {self.portfolio_id} {what}",
+            at_most_every=at_most_every,
+            subject=self.portfolio_id,
             portfolio_id=self.portfolio_id,
             epoch=self.epoch,
         )

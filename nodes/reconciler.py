@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from django.db import Error as DatabaseError
 from django.db import connection
@@ -49,8 +50,17 @@ class Steps:
     forget: tuple[str, ...] = ()
 
 
-def compare(owned: Mapping[str, Owned], running: Mapping[str, Running]) -> Steps:
-    """The pure decision: the steps that bring `running` to `owned`."""
+Refused = Mapping[str, tuple[int, int]]
+"""Portfolios that could not be made, with the epoch and version at which that was so."""
+
+
+def compare(
+    owned: Mapping[str, Owned], running: Mapping[str, Running], refused: Refused = MappingProxyType({})
+) -> Steps:
+    """The pure decision: the steps that bring `running` to `owned`.
+
+    What is `refused` is not tried again at the same epoch and version, but to be given back.
+    """
     start, discard, stop, reload, forget = [], [], [], [], []
     for portfolio_id, r in running.items():
         o = owned.get(portfolio_id)
@@ -63,8 +73,9 @@ def compare(owned: Mapping[str, Owned], running: Mapping[str, Running]) -> Steps
         elif r.version and o.version > r.version:
             reload.append(portfolio_id)
     for portfolio_id, o in owned.items():
-        # One that was stopped before it was ever started here is given back by the same way: start, then stop.
-        if portfolio_id not in running:
+        # One that was stopped before it was ever started here is given back by the same way, without running.
+        stopped = o.desired_state == DesiredState.STOPPED
+        if portfolio_id not in running and (stopped or refused.get(portfolio_id) != (o.epoch, o.version)):
             start.append((portfolio_id, o.epoch))
     return Steps(tuple(sorted(start)), tuple(discard), tuple(stop), tuple(reload), tuple(forget))
 
@@ -78,12 +89,14 @@ class Reconciler(NodeThread):
         interval: float,
         running: Callable[[], Mapping[str, Running]],
         apply: Callable[[Steps], None],
+        refused: Callable[[], Refused] = dict,
     ) -> None:
         super().__init__(f"reconciler_{node_id}")
         self._node_id = node_id
         self._interval = interval
         self._running = running
         self._apply = apply
+        self._refused = refused
         self._wake = threading.Event()
         self.reachable = True
 
@@ -104,7 +117,7 @@ class Reconciler(NodeThread):
     def step(self) -> bool:
         """One comparison; False if MySQL did not answer (nothing is changed then)."""
         try:
-            steps = compare(owned_by(self._node_id), self._running())
+            steps = compare(owned_by(self._node_id), self._running(), self._refused())
         except DatabaseError as error:
             if self.reachable:
                 log.warning("MySQL does not say what %s owns, it goes on with what it runs: %s", self._node_id, error)

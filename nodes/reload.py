@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from market import topics
 from nodes.runtime import Runtime, Unloadable
 from nodes.subscription import Subscription
-from portfolios import checkpoints, lifecycle
+from portfolios import checkpoints
+from portfolios.models import Portfolio
 from portfolios.models.portfolio import Status
 
 if TYPE_CHECKING:
@@ -35,8 +36,10 @@ def reload(processor: Processor, run: Runtime, market: Subscription, feedback: S
     case the successor restores it and takes over the newest configuration.
     """
     portfolio_id, begun = processor.portfolio_id, time.monotonic()
+    if not _is_newer(processor):
+        return
     # 1. STOPPING: from here on what arrives is the buffer.
-    lifecycle.enter(portfolio_id, Status.STOPPING, "reload")
+    processor.enter(Status.STOPPING, "reload")
     queued_until = market.put
     # 2. Empty the queue of what came before.
     while market.taken < queued_until and not processor.stopping.is_set():
@@ -44,13 +47,15 @@ def reload(processor: Processor, run: Runtime, market: Subscription, feedback: S
             raise DrainTimeout(f"its queue was not empty after {DRAIN:.0f} s")
         processor.wait_until_allowed()
         processor.step(run, market, feedback)
+    if processor.stopping.is_set():
+        return
     # 3. on_stop and a checkpoint. 4. STOPPED.
-    run.portfolio.on_stop()
+    processor.say_stop(run)
     processor.save(wait=True)
-    lifecycle.enter(portfolio_id, Status.STOPPED, "reload")
+    processor.enter(Status.STOPPED, "reload")
     # 5. Load the newest configuration; its version must be newer.
     loaded = checkpoints.load(portfolio_id)
-    lifecycle.enter(portfolio_id, Status.RELOADING)
+    processor.enter(Status.RELOADING)
     refused = ""
     if loaded is not None and loaded.version > run.config_version:
         # 6. A new instance, the state carried over; the old one goes on if that fails.
@@ -67,19 +72,24 @@ def reload(processor: Processor, run: Runtime, market: Subscription, feedback: S
     processor.save(wait=True)
     # 8. RUNNING.
     processor.look(run)
-    lifecycle.enter(portfolio_id, Status.RUNNING, refused)
+    processor.enter(Status.RUNNING, refused)
     log.info(
         "Portfolio %s: reloaded to version %d in %.3f s", portfolio_id, run.config_version, time.monotonic() - begun
     )
+
+
+def _is_newer(processor: Processor) -> bool:
+    """Of many requests in a row the first takes over the newest version, and the others find nothing to do."""
+    version = Portfolio.objects.filter(id=processor.portfolio_id).values_list("version", flat=True).first()
+    return version is not None and version > processor.config_version
 
 
 def _register(processor: Processor, run: Runtime, market: Subscription) -> None:
     """Partitions that the configuration adds start at the join point, those it removes are forgotten."""
     if market.keys == run.keys:
         return
-    before = frozenset(processor.positions)
     processor.positions = processor.context.market_positions(run.portfolio.codes)
     market.keys = run.keys
-    processor.catch_up(run, processor.context.market, market, processor.positions, None, decided=before)
+    processor.catch_up(run, processor.context.market, market, processor.positions, None)
     kept = {(t, p) for t, parts in run.offsets.items() for p in parts if t not in topics.MARKET_DATA.values()}
     run.forget_offsets(kept | processor.positions)

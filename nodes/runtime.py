@@ -6,8 +6,10 @@ No thread, no Kafka: the processor drives it. Whatever it decides is only in mem
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
+from typing import TypeAlias
 
 from msgspec import UNSET
 
@@ -15,6 +17,7 @@ from market.messages import Feedback
 from nodes.subscription import Item, Position
 from portfolios.checkpoints import Loaded, Offsets, Save
 from portfolios.kernel.config import ConfigErrors, parse
+from portfolios.kernel.events import Event
 from portfolios.kernel.money import to_units
 from portfolios.kernel.orders import Intent
 from portfolios.kernel.portfolio import FeedbackGap, Portfolio
@@ -24,6 +27,15 @@ from portfolios.models import LedgerEntry
 log = logging.getLogger(__name__)
 
 _CENT4 = Decimal("0.0001")
+
+Key: TypeAlias = tuple[str, int, int]
+"""By what an event is recognised when it comes again."""
+
+
+def key_of(item: Item) -> Key:
+    """A tick is its place in the log; feedback is its number, for it comes by Kafka, repeated, and from the outbox."""
+    event = item.event
+    return ("feedback", 0, event.pseq) if isinstance(event, Feedback) else (*item.cause,)
 
 
 class Unloadable(Exception):
@@ -62,10 +74,8 @@ class Runtime:
 
     def reconfigure(self, loaded: Loaded) -> None:
         """Take over a newer configuration, state and all. Raises Unloadable and changes nothing if it is not valid."""
-        try:
+        with _loading(f"version {loaded.version}"):
             self.portfolio = self.portfolio.reconfigured(parse(loaded.config, loaded.market))
-        except ConfigErrors as error:
-            raise Unloadable(f"version {loaded.version}: {error}") from None
         self.config_version = loaded.version
         self.dirty = True
 
@@ -81,6 +91,12 @@ class Runtime:
                 parts[partition] = offset
                 self.dirty = True
 
+    def rewind(self, positions: dict[Position, int]) -> None:
+        """Read on from here, even if that is further back: the log has begun anew."""
+        for (topic, partition), offset in positions.items():
+            self.offsets.setdefault(topic, {})[partition] = offset
+            self.dirty = True
+
     def forget_offsets(self, keep: Iterable[Position]) -> None:
         """Drop the offsets of partitions that are not in `keep`."""
         kept = set(keep)
@@ -88,16 +104,27 @@ class Runtime:
             topic: {p: o for p, o in parts.items() if (topic, p) in kept} for topic, parts in self.offsets.items()
         }
 
-    def apply(self, items: list[Item], skip: frozenset[tuple[str, int, int]] = frozenset()) -> None:
-        """Apply a batch of ticks or feedback in order; raises Poisoned, or the kernel's FeedbackGap, in its middle."""
+    def apply(self, items: list[Item], skip: frozenset[Key] = frozenset()) -> None:
+        """Apply a batch of ticks or feedback in order; raises Poisoned, or the kernel's FeedbackGap, in its middle.
+
+        What lies below the next offset of its partition is decided already, and ignored.
+        """
         apply = self.portfolio.apply
-        last: dict[Position, int] = {}
+        following: dict[Position, int] = {}
         for item in items:
             event, cause = item
-            if skip and tuple(cause) in skip:
-                last[cause.topic, cause.partition] = cause.offset
+            position, offset = cause[:2], cause[2]
+            floor = following.get(position)
+            if floor is None:
+                floor = self.next_offset(position) or 0
+            if offset < floor:
+                continue
+            following[position] = offset + 1
+            if skip and key_of(item) in skip:
+                self._pass_over(event)
                 continue
             try:
+                row = self._ledger_row(event) if event.__class__ is Feedback else None  # type: ignore[arg-type]
                 intents = apply(event, cause)
             except FeedbackGap:
                 raise
@@ -105,29 +132,33 @@ class Runtime:
                 raise Poisoned(item, error) from error
             if intents:
                 self.intents.extend(intents)
-            last[cause.topic, cause.partition] = cause.offset
-        self.applied += len(items)
-        self.advance({position: offset + 1 for position, offset in last.items()})
+            if row is not None:
+                self.ledger.append(row)
+            self.applied += 1
+        self.advance(following)
 
-    def book(self, feedback: Feedback) -> None:
-        """Keep the ledger row of a fill that is about to be applied, for the checkpoint that will contain it."""
+    def _pass_over(self, event: Event) -> None:
+        """Nothing of it is kept but its number: what follows must not wait for it for ever."""
+        if isinstance(event, Feedback) and event.pseq == self.portfolio.pseq + 1:
+            self.portfolio.pseq = event.pseq
+
+    def _ledger_row(self, feedback: Feedback) -> LedgerEntry | None:
+        """The row of a fill that is about to be applied, for the checkpoint that will contain it."""
         if feedback.fill_id is UNSET or feedback.pseq <= self.portfolio.pseq:
-            return
+            return None
         amount, fees = _exact(feedback.filled_amount), _exact(feedback.commission) + _exact(feedback.tax)
         assert isinstance(feedback.direction, int)
-        self.ledger.append(
-            LedgerEntry(
-                portfolio_id=self.portfolio_id,
-                pseq=feedback.pseq,
-                order_id=feedback.order_id,
-                code=str(feedback.code),
-                direction=feedback.direction,
-                volume=int(feedback.filled_volume),  # type: ignore[arg-type]
-                price=_exact(feedback.filled_price),
-                fees=fees,
-                cash_change=-feedback.direction * amount - fees,
-                event_time=feedback.timestamp,
-            )
+        return LedgerEntry(
+            portfolio_id=self.portfolio_id,
+            pseq=feedback.pseq,
+            order_id=feedback.order_id,
+            code=str(feedback.code),
+            direction=feedback.direction,
+            volume=int(feedback.filled_volume),  # type: ignore[arg-type]
+            price=_exact(feedback.filled_price),
+            fees=fees,
+            cash_change=-feedback.direction * amount - fees,
+            event_time=feedback.timestamp,
         )
 
     def take_save(self) -> tuple[Save, tuple[Intent, ...]]:
@@ -156,25 +187,35 @@ def restore(loaded: Loaded, rules: MarketRules) -> tuple[Runtime, str]:
     is nothing to fall back to.
     """
     if not loaded.state:
-        try:
+        with _loading("its configuration is not valid"):
             config = parse(loaded.config, loaded.market)
-        except ConfigErrors as error:
-            raise Unloadable(f"its configuration is not valid: {error}") from None
-        portfolio = Portfolio(loaded.portfolio_id, config, rules, to_units(loaded.initial_cash))
+            portfolio = Portfolio(loaded.portfolio_id, config, rules, to_units(loaded.initial_cash))
         portfolio.incarnation = loaded.incarnation
         return Runtime(portfolio, loaded, loaded.version, rules), ""
     try:
-        old = parse(loaded.checkpoint_config or loaded.config, loaded.market)
-        portfolio = Portfolio.restore(loaded.state, loaded.portfolio_id, old, rules)
-    except ConfigErrors as error:
-        raise Unloadable(f"the configuration of its checkpoint is not valid: {error}") from None
-    if loaded.checkpoint_config is None:
+        with _loading(f"version {loaded.version}"):
+            config = parse(loaded.config, loaded.market)
+            portfolio = Portfolio.restore(loaded.state, loaded.portfolio_id, config, rules)
         return Runtime(portfolio, loaded, loaded.version, rules), ""
+    except Unloadable as refusal:
+        if loaded.checkpoint_config is None:
+            raise
+        refused = str(refusal)
+    with _loading(f"{refused}; and of its checkpoint, version {loaded.checkpoint_version}"):
+        config = parse(loaded.checkpoint_config, loaded.market)
+        portfolio = Portfolio.restore(loaded.state, loaded.portfolio_id, config, rules)
+    return Runtime(portfolio, loaded, loaded.checkpoint_version, rules), refused
+
+
+@contextmanager
+def _loading(what: str) -> Iterator[None]:
+    """Whatever goes wrong in making a portfolio makes it Unloadable: a component is anybody's code."""
     try:
-        portfolio = portfolio.reconfigured(parse(loaded.config, loaded.market))
+        yield
     except ConfigErrors as error:
-        return Runtime(portfolio, loaded, loaded.checkpoint_version, rules), f"version {loaded.version}: {error}"
-    return Runtime(portfolio, loaded, loaded.version, rules), ""
+        raise Unloadable(f"{what}: {error}") from None
+    except Exception as error:
+        raise Unloadable(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _exact(amount: object) -> Decimal:

@@ -54,10 +54,17 @@ class Sender:
         self.sent = 0
         self.failed = 0
 
-    def send(self, intents: Iterable[Intent], epoch: int, on_failure: Callable[[Intent], None]) -> bool:
-        """Hand them to Kafka in order. False, and nothing is sent, if the node's lease is over."""
+    @property
+    def term(self) -> int:
+        """The lease's term, to be read *before* ownership is ascertained and given to `send`."""
+        return self._lease.term
+
+    def send(self, intents: Iterable[Intent], epoch: int, on_failure: Callable[[Intent], None], term: int) -> bool:
+        """Hand them to Kafka in order. False, and no more is sent, if the node's lease is, or once was, over since
+        `term`: its ownership may have ended meanwhile.
+        """
         for intent in intents:
-            if not self._lease.valid:
+            if not (self._lease.valid and self._lease.term == term):
                 log.warning(
                     "Lease is over: order %s of portfolio %s is held back", intent.order_id, intent.portfolio_id
                 )

@@ -1,7 +1,8 @@
 """One portfolio's place in a log consumer: its queue, and where it was halted when the queue was full.
 
 Two threads meet here without a lock. Only the consumer thread appends, counts `put`, sets `halted` and `tail`; only the
-portfolio's processor pops and counts `taken`; `halted` is lifted through the consumer's own mailbox.
+portfolio's processor pops and counts `taken`; `halted` is lifted through the consumer's own mailbox. `halted` is set
+after what was still queued, so who sees it set and then finds the queue empty has all that came before it.
 """
 
 from __future__ import annotations
@@ -69,6 +70,19 @@ class Subscription:
 
     def took(self, count: int) -> None:
         self.taken += count
+
+    def conflate(self, items: list[Item]) -> None:
+        """Keep the newest of each code, in the order in which those came: offsets must not go backwards."""
+        for item in items:
+            code = item.event.code  # type: ignore[union-attr]
+            self.tail.pop(code, None)  # type: ignore[arg-type]
+            self.tail[code] = item  # type: ignore[index]
+
+    def flush(self) -> None:
+        """The tail becomes the last batch of the queue."""
+        items, self.tail = list(self.tail.values()), {}
+        if items:
+            self.extend(items)
 
     def extend(self, items: list[Item]) -> None:
         self.put += len(items)

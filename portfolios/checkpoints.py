@@ -6,7 +6,7 @@ A write is conditional on the epoch: one that finds another epoch changes nothin
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -48,6 +48,7 @@ class Loaded:
     node_id: str
     epoch: int
     state: bytes
+    pseq: int
     offsets: Offsets
     topic_ids: dict[str, str]
     checkpoint_version: int
@@ -77,11 +78,27 @@ def load(portfolio_id: str) -> Loaded | None:
         node_id=assignment.node_id,
         epoch=assignment.epoch,
         state=bytes(row.state),
+        pseq=row.pseq,
         offsets={topic: {int(p): o for p, o in parts.items()} for topic, parts in row.offsets.items()},
         topic_ids=row.topic_ids,
         checkpoint_version=row.config_version,
         checkpoint_config=old,
         incarnation=row.incarnation,
+    )
+
+
+def parked(loaded: Loaded, market_topics: Iterable[str]) -> Save:
+    """The checkpoint as it is, but for the market's offsets: it will go on at the live end (after a user's stop)."""
+    left_out = frozenset(market_topics)
+    return Save(
+        portfolio_id=loaded.portfolio_id,
+        epoch=loaded.epoch,
+        state=loaded.state,
+        pseq=loaded.pseq,
+        offsets={topic: parts for topic, parts in loaded.offsets.items() if topic not in left_out},
+        topic_ids=loaded.topic_ids,
+        config_version=loaded.checkpoint_version,
+        incarnation=loaded.incarnation,
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 
 import redis
+from django.db.models import Exists, OuterRef
 
 from portfolios import livestate
-from portfolios.models import Portfolio
+from portfolios.models import Assignment, Portfolio
 from portfolios.models.portfolio import Status
 
 log = logging.getLogger(__name__)
@@ -27,16 +28,20 @@ def allowed(source: str, target: str) -> bool:
     return source == target or Status(target) in ALLOWED[Status(source)]
 
 
-def enter(portfolio_id: str, target: Status, reason: str = "", taking_over: bool = False) -> bool:
+def enter(
+    portfolio_id: str, target: Status, reason: str = "", taking_over: bool = False, epoch: int | None = None
+) -> bool:
     """Move a portfolio's status to `target`; False (and a log line) if its lifecycle does not allow that.
 
     `taking_over`: a successor finds the status its dead predecessor left behind, whatever it was; it says where it is.
+    `epoch`: only while this is the epoch of its owner: one that has lost it has no say in how it is.
     MySQL decides, by a conditional UPDATE; Redis is told after it, and its being away is a log line, not a failure.
     """
     sources = [s for s in Status if taking_over or allowed(s, target)]
-    changed = Portfolio.objects.filter(id=portfolio_id, status__in=sources).update(
-        status=target, status_reason=reason[:500]
-    )
+    rows = Portfolio.objects.filter(id=portfolio_id, status__in=sources)
+    if epoch is not None:
+        rows = rows.filter(Exists(Assignment.objects.filter(portfolio_id=OuterRef("pk"), epoch=epoch)))
+    changed = rows.update(status=target, status_reason=reason[:500])
     if not changed:
         log.warning("Portfolio %s: no transition to %s from where it is", portfolio_id, target)
         return False
