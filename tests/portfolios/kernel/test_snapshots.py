@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 from typing import Any
 
@@ -32,7 +33,7 @@ RISKS: dict[str, dict[str, Any]] = {
     "LossLimitRisk": {"loss_limit": 2},
     "ProfitTargetRisk": {"profit_target": 2},
     "MaxDrawdownRisk": {"max_drawdown": 1, "pause": 2},
-    "TradingTimeRisk": {},
+    "TradingTimeRisk": {"windows": ["09:30-10:30", "13:00-15:00"]},
 }
 SIZERS: dict[str, dict[str, Any]] = {
     "FixedAmountSizer": {"amount": 50_000},
@@ -71,30 +72,30 @@ class Recorder(Market):
         self.real = portfolio
 
 
-steps = st.lists(
-    st.tuples(
-        st.sampled_from(CODES),
-        st.integers(-90, 90),  # change of the price in thousandths of it
-        st.sampled_from([1, 1, 30, 3_600, 86_400]),  # seconds that pass
-        st.one_of(st.none(), st.integers(0, 3_000)),  # volume
-    ),
-    min_size=10,
-    max_size=60,
-)
+def walk(seed: int) -> list[PriceUpdate]:
+    """Some days of swinging prices of all codes: with and without volumes, close together and nights apart."""
+    chance = random.Random(seed)
+    at = day(0) + timedelta(hours=1, minutes=30)
+    prices = dict.fromkeys(CODES, 10.0)
+    events = []
+    for number in range(150):
+        at += timedelta(seconds=chance.choice([0, 1, 20, 60, 1_800]))
+        if number % 25 == 24:
+            at = at.replace(hour=1, minute=30) + timedelta(days=3 if at.weekday() == 4 else 1)
+        code = chance.choice(CODES)
+        prices[code] = round(max(prices[code] * (1 + chance.gauss(0, 0.02)), 1.0), 2)
+        events.append(tick(prices[code], at, code, volume=chance.choice([None, 500, 5_000])))
+    return events
 
 
 @pytest.mark.parametrize(("strategy", "risks", "sizer"), COMBINATIONS)
 @settings(max_examples=12, deadline=None)
-@given(steps=steps, share=st.floats(0, 1), bar=st.sampled_from(["tick", "tick", "1m", "1d"]))
-def test_restored_anywhere_it_goes_on_byte_for_byte(strategy, risks, sizer, steps, share, bar):
+@given(seed=st.integers(0, 2**32), share=st.floats(0, 1), bar=st.sampled_from(["tick", "tick", "1m", "1d"]))
+def test_restored_anywhere_it_goes_on_byte_for_byte(strategy, risks, sizer, seed, share, bar):
     chosen = made(strategy, risks, sizer, bar)
     market = Recorder(chosen)
-    at = day(0) + timedelta(hours=2)
-    prices = dict.fromkeys(CODES, 10.0)
-    for code, change, seconds, volume in steps:
-        at += timedelta(seconds=seconds)
-        prices[code] = round(max(prices[code] * (1 + change / 1000), 1.0), 2)
-        market.show(tick(prices[code], at, code, volume=volume))
+    for event in walk(seed):
+        market.show(event)
     whole = market.real.snapshot()
 
     first = Portfolio(PORTFOLIO_ID, chosen, RULES, to_units(200_000))
