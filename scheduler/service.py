@@ -2,7 +2,7 @@
 
 Beat sends the tick and the check through Celery like everywhere. Two more threads make this process quick and sure: one
 hears `node.online` and `node.offline` and runs the round at once; one runs the check itself when none has run for two
-intervals, as happens while Celery's broker reconnects, or when somebody has emptied it.
+intervals, as happens while Celery, which takes its time, reconnects to a broker that was away.
 """
 
 from __future__ import annotations

@@ -1,0 +1,221 @@
+"""`ginkgo scheduler run` as a process on real servers: quick, regular, and safe to kill at any moment."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from celery import Celery
+from django.conf import settings
+
+from ginkgo_site.supervisor.detach import command
+from market import topics
+from market.control import ControlPublisher
+from market.messages import NodeOnline
+from portfolios import livestate
+from scheduler import requests
+from tests.scheduler.conftest import Herd
+from tests.support import eventually
+from tests.support.stack import RunningStack
+
+FAST = {
+    "GINKGO_SCHEDULER__HEARTBEAT_CHECK_INTERVAL": "1",
+    "GINKGO_SCHEDULER__SCHEDULE_INTERVAL": "3600",
+    "GINKGO_SCHEDULER__LEASE": "2",
+}
+
+NOWHERE = {"GINKGO_REDIS__HOST": "127.0.0.1", "GINKGO_REDIS__PORT": "1"}
+
+SEED = """
+from django.contrib.auth.models import User
+from django_celery_beat.models import PeriodicTask
+from portfolios.models import Assignment, Checkpoint, Command, Portfolio
+from scheduler.models import Node, Plan, PlannedMove, TickLease
+for model in (Portfolio, Command, Node, Plan, PlannedMove, TickLease, PeriodicTask):
+    model.objects.all().delete()
+owner, _ = User.objects.get_or_create(username="trader")
+made = [Portfolio(id=f"p{i:04}", name=f"p{i}", owner=owner, initial_cash=1, config={"codes": []},
+                  desired_state="running") for i in range(COUNT)]
+Portfolio.objects.bulk_create(made)
+Assignment.objects.bulk_create([Assignment(portfolio=p) for p in made])
+Checkpoint.objects.bulk_create([Checkpoint(portfolio=p) for p in made])
+"""
+
+
+class Platform:
+    """The processes' own database, seen from outside, and the herd they schedule."""
+
+    def __init__(self, stack: RunningStack) -> None:
+        self.stack = stack
+        self.redis = livestate.client()
+        self.herd = Herd(self.redis)
+        self.engine = sqlalchemy.create_engine(settings.GINKGO_RESOLVE().database)
+
+    def seed(self, portfolios: int) -> None:
+        self.redis.flushdb()
+        done = self.stack.run("shell", "-v", "0", "-c", SEED.replace("COUNT", str(portfolios)))
+        assert done.returncode == 0, done.stderr
+
+    def rows(self, query: str) -> list[Any]:
+        with self.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(sqlalchemy.text(query))]
+
+    def placed(self) -> int:
+        return int(self.rows("SELECT COUNT(*) FROM portfolios_assignment WHERE node_id <> ''")[0][0])
+
+    def status(self) -> dict[str, str]:
+        return self.redis.hgetall(livestate.SCHEDULER_STATUS)  # type: ignore[return-value]
+
+    @contextmanager
+    def scheduler(self, log: Path, *words: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                command("scheduler", "run", *words),
+                env={**self.stack.environment, **FAST, **variables},
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def platform(servers: RunningStack) -> Iterator[Platform]:
+    done = servers.run("migrate", "-v", "0")
+    assert done.returncode == 0, done.stderr
+    made = Platform(servers)
+    yield made
+    made.engine.dispose()
+    made.redis.flushdb()
+
+
+def running(platform: Platform) -> bool:
+    return platform.status().get("scheduler_status") == "running"
+
+
+def test_from_first_heartbeat_to_placement_to_a_clean_stop(platform: Platform, tmp_path: Path) -> None:
+    platform.seed(1)
+    log = tmp_path / "run.log"
+    # The checks are out of the picture: what is seen at once is seen by the node's own word.
+    with platform.scheduler(log, GINKGO_SCHEDULER__HEARTBEAT_CHECK_INTERVAL="600") as process:
+        eventually(lambda: running(platform), timeout=30, saying="the scheduler running")
+        name = f"scheduler@{socket.gethostname()}"
+        probe = Celery("probe", broker=platform.stack.redis, set_as_current=False)
+        eventually(lambda: probe.control.ping([name], timeout=1), timeout=20, saying="its worker, as Flower sees it")
+        probe.close()
+        publisher = ControlPublisher("test")
+        publisher.publish(topics.SYSTEM_EVENTS, "x", NodeOnline(timestamp=datetime.now(UTC), node_id="x", instance="x"))
+
+        began = time.monotonic()
+        platform.herd.beat("n1")
+        publisher.publish(
+            topics.SYSTEM_EVENTS, "n1", NodeOnline(timestamp=datetime.now(UTC), node_id="n1", instance="1")
+        )
+        eventually(platform.placed, timeout=10, interval=0.02)
+        took = time.monotonic() - began
+        publisher.close()
+        assert platform.rows("SELECT node_id, epoch FROM portfolios_assignment") == [("n1", 1)]
+        assert took < 2.5
+
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+    assert platform.status()["scheduler_status"] == "stopped"
+    said = log.read_text()
+    assert "Detected new ExecutionNode: n1" in said
+    assert "Traceback" not in said
+
+
+def test_beat_keeps_its_interval_and_survives_an_emptied_redis(platform: Platform, tmp_path: Path) -> None:
+    platform.seed(1)
+    platform.herd.beat("n1")
+    with platform.scheduler(tmp_path / "run.log"):
+        eventually(platform.placed, timeout=30)
+        seen: list[float] = []
+
+        def another_check() -> bool:
+            at = platform.status().get("last_check", "")
+            moment = datetime.fromisoformat(at).timestamp() if at else 0.0
+            if moment and moment not in seen:
+                seen.append(moment)
+            return len(seen) >= 6
+
+        eventually(another_check, timeout=20, interval=0.02)
+        assert seen[-1] - seen[0] < 9, "five checks at one a second"
+
+        platform.redis.flushdb()
+        platform.herd.beat("n1")
+        eventually(lambda: platform.redis.hgetall(livestate.PLAN) == {"p0000": "n1"}, timeout=15)
+        assert platform.rows("SELECT node_id, epoch FROM portfolios_assignment") == [("n1", 1)]
+        assert requests.request_tick("after the flush")
+        eventually(
+            lambda: platform.status().get("last_trigger") == "after the flush", saying="Celery delivers as before"
+        )
+
+
+def test_two_schedulers_and_one_killed_in_the_middle_give_each_portfolio_one_owner_once(
+    platform: Platform, tmp_path: Path
+) -> None:
+    platform.seed(200)
+    platform.herd.beat("n1", "n2", places=150)
+    with (
+        platform.scheduler(tmp_path / "a.log", "--hostname", "scheduler-a@test") as first,
+        platform.scheduler(tmp_path / "b.log", "--hostname", "scheduler-b@test"),
+    ):
+        eventually(lambda: platform.placed() >= 20, timeout=40, interval=0.01)
+        first.kill()
+        in_the_middle = platform.placed()
+        eventually(lambda: platform.placed() == 200, timeout=40)
+        eventually(lambda: platform.redis.hlen(livestate.PLAN) == 200, timeout=10)
+    assert in_the_middle < 200
+    assert platform.rows("SELECT DISTINCT epoch FROM portfolios_assignment") == [(1,)]
+    assert platform.rows("SELECT node_id, COUNT(*) FROM portfolios_assignment GROUP BY node_id ORDER BY node_id") == [
+        ("n1", 100),
+        ("n2", 100),
+    ]
+    last = platform.rows("SELECT placements FROM scheduler_plan ORDER BY version DESC")[0][0]
+    assert len(json.loads(last)) == 200
+
+
+def test_without_tables_it_says_what_to_do(tmp_path: Path) -> None:
+    from tests.support.stack import run
+
+    done = run(tmp_path, "scheduler", "run")
+    assert done.returncode != 0
+    assert done.stderr.strip().endswith("the database has no tables yet: run 'ginkgo data init'")
+    assert "Traceback" not in done.stderr
+
+
+def test_without_redis_it_waits_with_one_line_and_stops_when_asked(servers: RunningStack, tmp_path: Path) -> None:
+    from tests.support.stack import run
+
+    assert run(tmp_path, "migrate", "-v", "0").returncode == 0
+    log = tmp_path / "run.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command("scheduler", "run"),
+            env={**servers.environment, "GINKGO_HOME": str(tmp_path), **NOWHERE},
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        eventually(lambda: "Redis does not answer, waiting for it" in log.read_text(), timeout=20)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert len(log.read_text().splitlines()) == 1
