@@ -214,21 +214,42 @@ class Portfolio:
         )
         self._hold(self._watches.get(code) or self._watch_held(code), position)
 
+    @property
+    def cold(self) -> frozenset[str]:
+        """Codes of which the strategy or the sizer remembers nothing: what `warm_up` is for."""
+        return frozenset(code for code, watch in self._watches.items() if watch.cold or watch.sizer_cold)
+
     def warm_up(self, tick: PriceUpdate) -> None:
-        """Lets the strategy and the sizer see a price of the past: nothing is signalled, marked or ordered."""
+        """Lets a strategy and a sizer that remember nothing of a code see its past: nothing is signalled or ordered.
+
+        Prices in the order of their time, before the first event is applied; others than those of `cold` codes do
+        nothing. A component that kept its memory over a reload is not told twice.
+        """
         watch = self._watches.get(tick.code)
-        if watch is None or not watch.traded or not tick.price > 0:
+        if watch is None or not (watch.cold or watch.sizer_cold) or not tick.price > 0:
             return
         session = self.rules.session_at(tick.timestamp)
-        if watch.day != session.ordinal:
-            watch.open_session(session, tick, self.rules)
-            if self._session_hooks and watch.bar is None:
-                self._open_session(watch, tick)
-        watch.price = tick.price
-        for bar in self._bars(watch, tick, session):
-            if self._sizer_hears:
-                self._sizer.on_price(watch.sizer_memory, bar)
-            self._decide(watch.memory, bar)
+        if tick.timestamp > self._now:
+            # Never traded before: the past is where its limits come from.
+            if watch.day != session.ordinal:
+                watch.open_session(session, tick, self.rules)
+            watch.price = tick.price
+        for bar in (tick,) if watch.bar is None else watch.bar.add(tick, self._bar, session):
+            self._warm(watch, bar)
+
+    def _warm(self, watch: Watch, bar: PriceUpdate) -> None:
+        ordinal = self.rules.session_at(bar.timestamp).ordinal
+        begins, watch.warmed = ordinal != watch.warmed, ordinal
+        if watch.bar is not None:
+            watch.bar.day = ordinal
+        if watch.sizer_cold:
+            if begins:
+                self._sizer.on_session(watch.sizer_memory, bar)
+            self._sizer.on_price(watch.sizer_memory, bar)
+        if watch.cold:
+            if begins:
+                self._strategy.on_session(watch.memory, bar)
+            self._strategy.on_price(watch.memory, bar)
 
     # Events --------------------------------------------------------------------------------------------------------
 
@@ -433,6 +454,7 @@ class Portfolio:
             watch.memory = self._strategy.start()
             watch.sizer_memory = self._sizer.start()
             watch.bar = BarBuilder() if self._bar != "tick" else None
+            watch.cold, watch.sizer_cold = self._strategy.Memory is not None, self._sizer.Memory is not None
         return watch
 
     def _watch_held(self, code: str) -> Watch:
@@ -525,9 +547,13 @@ class Portfolio:
                 watch = self._watch_held(row.code)
             if watch is not None:
                 watch.resume(row, self.rules)
-                if watch.traded:
-                    watch.memory = _memory(self._strategy, row.memory, same_strategy) or watch.memory
-                    watch.sizer_memory = _memory(self._sizer, row.sizer_memory, same_sizer) or watch.sizer_memory
+                if watch.traded and row.day:
+                    if same_strategy:
+                        watch.memory = _memory(self._strategy, row.memory)
+                        watch.cold = False
+                    if same_sizer:
+                        watch.sizer_memory = _memory(self._sizer, row.sizer_memory)
+                        watch.sizer_cold = False
                     if same_bar and row.bar is not None:
                         watch.bar = row.bar
         for code, position in self._ledger.positions.items():
@@ -554,7 +580,5 @@ def _carry_over(component: Any, config: ComponentConfig, states: list[saved.Comp
     return False
 
 
-def _memory(component: Strategy | Sizer, row: msgspec.Raw, same: bool) -> Any:
-    if not same or component.Memory is None or bytes(row) == b"null":
-        return None
-    return msgspec.json.decode(row, type=component.Memory)
+def _memory(component: Strategy | Sizer, row: msgspec.Raw) -> Any:
+    return None if component.Memory is None else msgspec.json.decode(row, type=component.Memory)

@@ -21,8 +21,8 @@ class Watch:
     is the ledger's own object while something is held, else None."""
 
     __slots__ = (
-        "bar", "ceiling", "code", "day", "floor", "high", "low", "memory", "noted", "position", "prev_close",
-        "price", "raw", "retry", "signalled", "sizer_memory", "st", "traded",
+        "bar", "ceiling", "code", "cold", "day", "floor", "high", "low", "memory", "noted", "position", "prev_close",
+        "price", "raw", "retry", "signalled", "sizer_cold", "sizer_memory", "st", "traded", "warmed",
     )  # fmt: skip
 
     def __init__(self, code: str, *, st: bool, traded: bool) -> None:
@@ -42,6 +42,9 @@ class Watch:
         self.memory: Any = None
         self.sizer_memory: Any = None
         self.bar: BarBuilder | None = None
+        self.cold = self.sizer_cold = False
+        """Whether the strategy's or sizer's memory of it is empty; `warmed`: the last session it was warmed up with."""
+        self.warmed = 0
         self.signalled: datetime | None = None
         self.retry: datetime | None = None
         self.noted: tuple[str, str] | None = None

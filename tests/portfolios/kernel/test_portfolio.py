@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from portfolios.kernel.config import PortfolioConfig
@@ -313,6 +314,24 @@ def test_a_warm_start_decides_like_one_that_saw_it_all():
     assert cold.unanswered() == []
     (order,) = cold.apply(tick(DOWN_UP[3], close_of(3)), Cause(TOPIC, 0, 3))
     assert order.direction == BUY
+
+
+def test_a_reload_warms_up_only_what_was_changed():
+    market = Market(config(codes=[CODE, "000001.SZ"], sizer="ATRSizer", sizer_params={"period": 3}))
+    assert market.portfolio.cold == {CODE, "000001.SZ"}
+    market.closes([10.0, 9.9, 9.8, 9.7])
+    same = market.portfolio.reconfigured(market.portfolio.config)
+    assert same.cold == {"000001.SZ"}
+    longer = {"short_period": 2, "long_period": 4}
+    changed = same.reconfigured(config(params=longer, codes=[CODE], sizer="ATRSizer", sizer_params={"period": 3}))
+    assert changed.cold == {CODE}
+    sizer_memory = msgspec.structs.replace(changed._watches[CODE].sizer_memory)
+    for number, price in enumerate([9.9, 9.8, 9.7, 9.6]):
+        changed.warm_up(tick(price, close_of(number - 4)))
+    assert changed._watches[CODE].memory.count == 4
+    assert changed._watches[CODE].sizer_memory == sizer_memory
+    assert changed.price_of(CODE) == to_units(9.7)
+    assert (changed.day, changed.now) == (same.day, same.now)
 
 
 def test_money_in_and_out_moves_the_base_and_is_no_profit():
