@@ -83,7 +83,7 @@ def make_portfolio(cash: int = 1_000_000, epoch: int = EPOCH, **fields: Any) -> 
 def submission(portfolio: Portfolio | str, offset: int | None = None, **changes: Any) -> OrderSubmission:
     """A buy of 100 at the market, caused by a tick of the morning; each is another order."""
     portfolio_id = portfolio if isinstance(portfolio, str) else portfolio.id
-    cause = f"{MARKET_DATA['cn']}:3:{next(_numbers) if offset is None else offset}:0"
+    cause = changes.get("cause") or f"{MARKET_DATA['cn']}:3:{next(_numbers) if offset is None else offset}:0"
     fields: dict[str, Any] = {
         "timestamp": MORNING,
         "order_id": order_id(portfolio_id, cause, 0),
