@@ -44,19 +44,18 @@ class Command(TyperCommand):
             found = views_data.nodes()
         if as_json:
             return print_json(found)
-        columns = ("Node ID", "State", "Portfolios", "Queue Size", "CPU Usage", "Last Heartbeat")
+        columns = ("Node ID", "Portfolios", "Queue Size", "CPU Usage", "Last Heartbeat")
         rows = [
             (
-                n["node_id"],
-                n["state"] if n["enabled"] else f"{n['state']}, drained",
+                n["node_id"] if n["enabled"] else f"{n['node_id']} (drained)",
                 f"{n['assigned_count']}/{n['max_portfolios']}",
                 f"{n['queue_size']:.0f}",
                 f"{n['cpu_usage']:.1f}%",
-                _ago(n["heartbeat_age"]),
+                _heartbeat(n["heartbeat_age"], n["state"]),
             )
             for n in found
         ]
-        return print_table("ExecutionNode Status", columns, rows, right=columns[2:5])
+        return print_table("ExecutionNode Status", columns, rows, right=columns[1:4])
 
     @command()
     def plan(self, as_json: Json = False) -> None:
@@ -117,5 +116,8 @@ def _report(answer: operations.Answer, done: str, as_json: bool) -> Any:
     return print_table("Accepted", ("Answer",), [(done,)])
 
 
-def _ago(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds:.0f}s ago"
+def _heartbeat(age: float | None, state: str) -> str:
+    """`3s ago`; a state that is not the usual one beside it."""
+    if age is None:
+        return state
+    return f"{age:.0f}s ago" if state in ("running", "online") else f"{age:.0f}s ago, {state}"
