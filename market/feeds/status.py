@@ -49,7 +49,7 @@ class Claim:
         self._mine = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
 
     def take(self, stop: threading.Event) -> None:
-        """Wait for a dead holder's claim to expire. Raises FeedError when a living one keeps it.
+        """Wait for a dead holder's claim to expire. Raises FeedError when it has a living one.
 
         Without Redis there is no claim: a feed is worth more than the check.
         """
@@ -57,10 +57,11 @@ class Claim:
         try:
             while not livestate.client().set(self._key, self._mine, nx=True, ex=_CLAIM_TTL):
                 holder = str(livestate.client().get(self._key) or "")
-                if holder and _is_dead_here(holder):
+                alive = _is_alive_here(holder)
+                if alive is False:
                     livestate.client().eval(_RELEASE, 1, self._key, holder)
-                elif time.monotonic() > deadline:
-                    host, pid, *_ = [*holder.split(":"), "?", "?"]
+                elif holder and (alive or time.monotonic() > deadline):
+                    host, pid, *_ = holder.split(":")
                     raise FeedError(f"a feed of market {self._market} already runs: process {pid} on {host}")
                 elif stop.wait(0.5):
                     return
@@ -159,6 +160,9 @@ def read_status() -> dict[str, Any] | None:
     }
 
 
-def _is_dead_here(holder: str) -> bool:
+def _is_alive_here(holder: str) -> bool | None:
+    """Whether the holder lives on this host; None where that cannot be told from here."""
     host, pid, *_ = [*holder.split(":"), "", ""]
-    return host == socket.gethostname() and pid.isdigit() and not psutil.pid_exists(int(pid))
+    if host != socket.gethostname() or not pid.isdigit() or int(pid) == os.getpid():
+        return None
+    return psutil.pid_exists(int(pid))
