@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -24,7 +25,13 @@ from portfolios.kernel.events import Cause, Event
 
 log = logging.getLogger(__name__)
 
-_BATCH = 2000
+_BATCH = 1000
+"""Messages looked at together: not more than a queue holds, so that who wants every one of them is not overrun."""
+_PATIENCE_S = 0.01
+_PAUSE_S = 0.001
+
+_new = tuple.__new__
+"""A named tuple's own constructor is Python, and takes three times as long."""
 
 
 class Attached(NamedTuple):
@@ -139,7 +146,7 @@ class LogConsumer(NodeThread):
         if first is None:
             self._flush_tails()
             return 0
-        messages = consumer.consume(_BATCH, 0)
+        messages = consumer.consume(_BATCH - 1, 0)
         messages.insert(0, first)
         self._route(messages)
         self._flush_tails()
@@ -156,9 +163,9 @@ class LogConsumer(NodeThread):
                 if message.error() is not None:
                     self._on_error(message)
                 continue
-            cause = Cause(message.topic(), message.partition(), message.offset())  # type: ignore[arg-type]
+            cause = _new(Cause, (message.topic(), message.partition(), message.offset()))
             try:
-                item = Item(decode(message.value()), cause)  # type: ignore[arg-type]
+                item = _new(Item, (decode(message.value()), cause))  # type: ignore[arg-type]
             except UNDECODABLE as error:
                 self.poison.skip(*cause, error)
                 continue
@@ -169,9 +176,26 @@ class LogConsumer(NodeThread):
                 else:
                     items.append(item)
         self.seen += len(messages)
+        late: list[tuple[Subscription, list[Item]]] = []
         for subscription, items in bound.items():
             self.routed += len(items)
+            if subscription.has_room(len(items)):
+                self._queue(subscription, items)
+            else:
+                late.append((subscription, items))
+        if late and len(messages) >= _BATCH // 2:
+            self._let_them_work(late)
+        for subscription, items in late:
             self._queue(subscription, items)
+
+    def _let_them_work(self, late: list[tuple[Subscription, list[Item]]]) -> None:
+        """Reading a backlog is faster than applying it: wait for room, before queues overflow that need not.
+
+        Only for a moment, and only in a backlog: whoever is slower than that slows nobody else.
+        """
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline and not all(each.has_room(len(items)) for each, items in late):
+            self.stopping.wait(_PAUSE_S)
 
     def _queue(self, subscription: Subscription, items: list[Item]) -> None:
         policy = subscription.policy

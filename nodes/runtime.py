@@ -111,15 +111,19 @@ class Runtime:
         """
         apply = self.portfolio.apply
         following: dict[Position, int] = {}
+        # Kafka hands over long runs of one partition: what is asked of each is asked once a run.
+        run: Position = ("", -1)
+        run_topic, run_partition, floor, applied = "", -1, 0, 0
         for item in items:
             event, cause = item
-            position, offset = cause[:2], cause[2]
-            floor = following.get(position)
-            if floor is None:
-                floor = self.next_offset(position) or 0
+            topic, partition, offset = cause
+            if partition != run_partition or topic != run_topic:
+                following[run] = floor
+                run = run_topic, run_partition = topic, partition
+                floor = following.get(run) or self.next_offset(run) or 0
             if offset < floor:
                 continue
-            following[position] = offset + 1
+            floor = offset + 1
             if skip and key_of(item) in skip:
                 self._pass_over(event)
                 continue
@@ -134,7 +138,10 @@ class Runtime:
                 self.intents.extend(intents)
             if row is not None:
                 self.ledger.append(row)
-            self.applied += 1
+            applied += 1
+        self.applied += applied
+        following[run] = floor
+        following.pop(("", -1))
         self.advance(following)
 
     def _pass_over(self, event: Event) -> None:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nodes.backpressure import Policy
+from nodes.backpressure import WARNING_AT, Policy
 from portfolios.kernel.events import Cause, Event
 
 Position = tuple[str, int]
@@ -60,6 +60,11 @@ class Subscription:
     def queued(self) -> int:
         """Events waiting: a moment's truth, never negative for the thread that asks."""
         return self.put - self.taken
+
+    def has_room(self, arriving: int) -> bool:
+        """Whether that many more events raise no alarm; also if waiting for room would be of no use."""
+        queued = self.put - self.taken
+        return not queued or self.halted is not None or not self.limit or queued + arriving < self.limit * WARNING_AT
 
     def pop(self) -> list[Item] | None:
         """The oldest batch, or None. Call `took` when all of it is applied."""
