@@ -150,11 +150,15 @@ class Command(TyperCommand):
 
     @command()
     def rollback(
-        self, portfolio: Which, version: Annotated[int, Argument(help="The version to restore.")], as_json: Json = False
+        self,
+        portfolio: Which,
+        # Not `version`: that is an option of every Django command.
+        number: Annotated[int, Argument(metavar="VERSION", help="The version to restore.")],
+        as_json: Json = False,
     ) -> None:
         """Restore an old version of its configuration as the newest."""
         with plain_errors():
-            changed = services.rollback(services.find(portfolio).id, version)
+            changed = services.rollback(services.find(portfolio).id, number)
             _say(changed, f"is at version {changed.version}", as_json)
 
     @command()
