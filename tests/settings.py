@@ -20,3 +20,7 @@ os.environ["GINKGO_CONFIG_DIR"] = str(_HOME / "config")
 os.environ["DJANGO_SETTINGS_MODULE"] = "ginkgo_site.settings"
 
 from ginkgo_site.settings import *  # noqa: E402, F403
+
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":  # noqa: F405
+    # A file, as in production: threads then wait for each other as they do there (in memory they fail at once).
+    DATABASES["default"]["TEST"] = {"NAME": str(_HOME / "test.sqlite3")}  # noqa: F405

@@ -54,5 +54,3 @@ def test_renewed_after_it_was_over_it_begins_a_new_term(lease: Lease, clock: Clo
     lease.renew(clock.now)
     assert lease.valid
     assert lease.term == first + 1
-
-

@@ -1,0 +1,290 @@
+"""On a real database; only the producer and the clock are the test's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError
+
+from nodes.checkpointer import Checkpointer, Request, merge
+from nodes.lease import Lease
+from nodes.sender import Sender
+from portfolios import checkpoints
+from portfolios.kernel.orders import Order
+from portfolios.models import Assignment, Checkpoint, LedgerEntry, Portfolio
+from tests.nodes.support import MORNING, Alerts, Clock, KeepingProducer, save
+from tests.support import eventually
+
+
+def order(name: str, portfolio_id: str = "p1") -> Order:
+    return Order(
+        order_id=name, portfolio_id=portfolio_id, code="600519.SH", direction=1, order_type="market", volume=100,
+        price=None, cause="t:0:1:0", timestamp=MORNING,
+    )  # fmt: skip
+
+
+def entry(portfolio_id: str, pseq: int) -> LedgerEntry:
+    return LedgerEntry(
+        portfolio_id=portfolio_id, pseq=pseq, order_id="o", code="600519.SH", direction=1, volume=100,
+        price=Decimal(10), fees=Decimal(5), cash_change=Decimal(-1005), event_time=MORNING,
+    )  # fmt: skip
+
+
+# -- merging -----------------------------------------------------------------------------------------------------------
+
+
+def test_merged_the_newer_state_carries_the_orders_and_ledger_rows_of_both() -> None:
+    older = Request(save("p1", state=b"1", ledger=(entry("p1", 1),)), (order("o1"),))
+    newer = Request(save("p1", state=b"2", ledger=(entry("p1", 2),)), (order("o2"),))
+    merged = merge(older, newer)
+    assert merged.save.state == b"2"
+    assert [row.pseq for row in merged.save.ledger] == [1, 2]
+    assert [intent.order_id for intent in merged.intents] == ["o1", "o2"]
+
+
+def test_merged_both_hear_of_the_commit() -> None:
+    heard: list[str] = []
+    merge(
+        Request(save("p1"), on_committed=lambda: heard.append("older")),
+        Request(save("p1"), on_committed=lambda: heard.append("newer")),
+    ).on_committed()
+    assert heard == ["older", "newer"]
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.lease = Lease(30, self.clock)
+        self.lease.renew(self.clock.now)
+        self.producer = KeepingProducer()
+        self.alerts = Alerts()
+        self.checkpointer = Checkpointer("c", Sender(self.producer, self.lease), self.alerts.alerter)  # type: ignore[arg-type]
+        self.heard: list[str] = []
+
+    def request(self, portfolio_id: str, epoch: int = 1, *orders: str, **changes: Any) -> Request:
+        def hear(what: str) -> Callable[..., None]:
+            return lambda *_: self.heard.append(f"{what} {portfolio_id}")
+
+        return Request(
+            save(portfolio_id, epoch, **changes), tuple(order(name, portfolio_id) for name in orders),
+            hear("committed"), hear("lost"), hear("failed"), hear("held"), hear("refused"),
+        )  # fmt: skip
+
+    @property
+    def sent(self) -> list[str]:
+        return [key for _, key, _ in self.producer.messages]
+
+
+@pytest.fixture
+def bench(db: None) -> Bench:
+    user = User.objects.create_user("t")
+    for name in ("p1", "p2", "p3"):
+        portfolio = Portfolio.objects.create(id=name, name=name, owner=user, initial_cash=1, config={})
+        Assignment.objects.create(portfolio=portfolio, node_id="n", epoch=1)
+        Checkpoint.objects.create(portfolio=portfolio, epoch=1)
+    return Bench()
+
+
+def state_of(portfolio_id: str) -> bytes:
+    return bytes(Checkpoint.objects.get(portfolio_id=portfolio_id).state)
+
+
+def test_what_is_due_is_written_and_then_sent(bench: Bench) -> None:
+    bench.checkpointer.submit(bench.request("p1", 1, "o1", state=b"new"))
+    assert bench.sent == []
+    assert bench.checkpointer.step()
+    assert state_of("p1") == b"new"
+    assert bench.sent == ["p1"]
+    assert bench.heard == ["committed p1"]
+
+
+def test_at_the_moment_of_sending_the_checkpoint_is_in_the_database(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[bytes] = []
+    produce = bench.producer.produce
+
+    def look(*args: Any, **kwargs: Any) -> None:
+        found.append(state_of("p1"))
+        produce(*args, **kwargs)
+
+    monkeypatch.setattr(bench.producer, "produce", look)
+    bench.checkpointer.submit(bench.request("p1", 1, "o1", state=b"holds o1"))
+    bench.checkpointer.step()
+    assert found == [b"holds o1"]
+
+
+def test_two_that_wait_are_one_write(bench: Bench) -> None:
+    bench.checkpointer.submit(bench.request("p1", 1, "o1", state=b"1"))
+    bench.checkpointer.submit(bench.request("p1", 1, "o2", state=b"2"))
+    bench.checkpointer.step()
+    assert bench.checkpointer.written == 1
+    assert state_of("p1") == b"2"
+    assert bench.sent == ["p1", "p1"]
+
+
+def test_of_a_lost_portfolio_nothing_is_written_or_sent_and_the_others_go(bench: Bench) -> None:
+    Checkpoint.objects.filter(portfolio_id="p2").update(epoch=2)
+    for name in ("p1", "p2", "p3"):
+        bench.checkpointer.submit(bench.request(name, 1, f"o-{name}", state=b"new", ledger=(entry(name, 1),)))
+    assert bench.checkpointer.step()
+    assert [state_of(name) for name in ("p1", "p2", "p3")] == [b"new", b"", b"new"]
+    assert set(LedgerEntry.objects.values_list("portfolio_id", flat=True)) == {"p1", "p3"}
+    assert bench.sent == ["p1", "p3"]
+    assert "lost p2" in bench.heard
+    assert "committed p2" not in bench.heard
+
+
+def test_past_the_lease_the_checkpoint_is_written_and_its_orders_are_held(bench: Bench) -> None:
+    bench.clock.now += 26
+    bench.checkpointer.submit(bench.request("p1", 1, "o1", state=b"new"))
+    bench.checkpointer.step()
+    assert state_of("p1") == b"new"
+    assert bench.sent == []
+    assert bench.heard == ["held p1", "committed p1"]
+
+
+def test_frozen_between_commit_and_send_it_sends_nothing_when_it_wakes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease is over and, by the heartbeat's thread, renewed before this thread runs again."""
+
+    def freeze(saves: Any, now: datetime) -> set[str]:
+        lost = real(saves, now)
+        bench.clock.now += 26
+        bench.lease.renew(bench.clock.now)
+        return lost
+
+    real = checkpoints.save
+    monkeypatch.setattr(checkpoints, "save", freeze)
+    bench.checkpointer.submit(bench.request("p1", 1, "o1"))
+    bench.checkpointer.step()
+    assert bench.lease.valid
+    assert bench.sent == []
+    assert "held p1" in bench.heard
+
+
+def away(saves: Any, now: datetime) -> set[str]:
+    raise OperationalError("server has gone away")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_the_database_is_away_nothing_is_sent_and_afterwards_nothing_is_missing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save", away)
+        bench.checkpointer.submit(bench.request("p1", 1, "o1", state=b"1"))
+        bench.checkpointer.submit(bench.request("p2", 1, "o2"))
+        assert not bench.checkpointer.step()
+        assert not bench.checkpointer.healthy.is_set()
+        assert bench.sent == []
+        assert bench.alerts.types == ["database_unavailable"]
+    bench.checkpointer.submit(bench.request("p1", 1, "o3", state=b"2"))
+    assert bench.checkpointer.step()
+    assert bench.checkpointer.works
+    assert sorted(bench.sent) == ["p1", "p1", "p2"]
+    assert state_of("p1") == b"2"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("error", [OperationalError("packet too large"), ValueError("not a number")])
+def test_one_that_cannot_be_written_keeps_no_other_from_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(saves: Any, now: datetime) -> set[str]:
+        if any(s.portfolio_id == "p2" for s in saves):
+            raise error
+        return real(saves, now)
+
+    real = checkpoints.save
+    monkeypatch.setattr(checkpoints, "save", refuse)
+    for name in ("p1", "p2", "p3"):
+        bench.checkpointer.submit(bench.request(name, 1, f"o-{name}"))
+    bench.checkpointer.step()
+    assert bench.sent == ["p1", "p3"]
+    assert bench.checkpointer.healthy.is_set()
+    assert ("refused p2" in bench.heard) == isinstance(error, ValueError)
+
+
+def test_a_write_that_takes_too_long_counts_as_none(bench: Bench) -> None:
+    assert bench.checkpointer.works
+    bench.checkpointer.writing_since = 0.0
+    assert not bench.checkpointer.works
+
+
+# -- forgetting --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_forgotten_is_neither_written_nor_sent(bench: Bench) -> None:
+    bench.checkpointer.submit(bench.request("p1", 1, "o1", state=b"new"))
+    bench.checkpointer.forget("p1")
+    bench.checkpointer.step()
+    assert state_of("p1") == b""
+    assert bench.sent == []
+
+
+@pytest.mark.parametrize("outcome", ["committed", "away"])
+def test_forgetting_waits_for_a_write_under_way_and_nothing_of_it_comes_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, outcome: str
+) -> None:
+    """A portfolio that restores its checkpoint must not find it replaced by its discarded life's a moment later."""
+    begun, go_on, forgotten = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(saves: Any, now: datetime) -> set[str]:
+        begun.set()
+        assert go_on.wait(10)
+        if outcome == "away":
+            raise OperationalError("server has gone away")
+        return set()
+
+    monkeypatch.setattr(checkpoints, "save", slow)
+    bench.checkpointer.submit(bench.request("p1", 1, "o1"))
+    writer = threading.Thread(target=bench.checkpointer.step)
+    writer.start()
+    assert begun.wait(10)
+
+    def forget() -> None:
+        bench.checkpointer.forget("p1")
+        forgotten.set()
+
+    discarding = threading.Thread(target=forget)
+    discarding.start()
+    eventually(lambda: bench.checkpointer._forgotten == {"p1"}, saying="the wait for the write")
+    assert not forgotten.is_set()
+    go_on.set()
+    writer.join(10)
+    discarding.join(10)
+    assert forgotten.is_set()
+    sent = len(bench.sent)
+    monkeypatch.setattr(checkpoints, "save", lambda saves, now: set())
+    bench.checkpointer.step()
+    assert len(bench.sent) == sent == (1 if outcome == "committed" else 0)
+
+
+def test_the_thread_writes_what_is_due_before_it_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "save", lambda saves, now: set())
+    bench.checkpointer.submit(bench.request("p1", 1, "o1"))
+    bench.checkpointer.request_stop()
+    bench.checkpointer.start()
+    bench.checkpointer.join(10)
+    assert bench.heard == ["committed p1"]
+
+
+def test_stopping_without_a_database_it_tries_once_and_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "save", away)
+    bench.checkpointer.submit(bench.request("p1", 1, "o1"))
+    bench.checkpointer.request_stop()
+    bench.checkpointer.start()
+    bench.checkpointer.join(10)
+    assert not bench.checkpointer.is_alive()
+    assert bench.sent == []

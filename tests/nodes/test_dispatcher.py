@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import OperationalError, connection
+
+from nodes.dispatcher import Dispatcher, Order, Refused
+from portfolios.models import Command
+from portfolios.models.command import CommandState
+
+
+def order(command_id: str = "c1", command_type: str = "portfolio.reload", door: str = "celery") -> Order:
+    return Order(command_id, command_type, "p1", 3, {"why": "test"}, door)
+
+
+class Node:
+    """Counts what it is told to do."""
+
+    def __init__(self) -> None:
+        self.done: list[Order] = []
+        self.dispatcher = Dispatcher(
+            "n1", {"portfolio.reload": self.reload, "portfolio.stop": self.refuse, "portfolio.start": self.fail}
+        )
+
+    def reload(self, order: Order) -> str:
+        self.done.append(order)
+        return "reconciling"
+
+    def refuse(self, order: Order) -> str:
+        raise Refused("not today")
+
+    def fail(self, order: Order) -> str:
+        raise KeyError("a defect")
+
+
+@pytest.fixture
+def node() -> Node:
+    return Node()
+
+
+@pytest.mark.django_db
+def test_a_command_is_executed_and_its_fate_is_written_down(node: Node) -> None:
+    assert node.dispatcher.execute(order()) == CommandState.DONE
+    row = Command.objects.get(command_id="c1")
+    assert (row.state, row.result, row.node_id, row.epoch, row.params) == (
+        "done", "reconciling", "n1", 3, {"why": "test"},
+    )  # fmt: skip
+    assert row.started_at is not None
+    assert row.finished_at is not None
+    assert row.started_at <= row.finished_at
+
+
+@pytest.mark.django_db
+def test_repeated_by_either_door_it_is_executed_once(node: Node) -> None:
+    node.dispatcher.execute(order())
+    assert node.dispatcher.execute(order()) == "repeated"
+    assert node.dispatcher.execute(order(door="kafka")) == "repeated"
+    assert len(node.done) == 1
+    assert Command.objects.get().door == "celery"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("state", [CommandState.EXPIRED, CommandState.RUNNING, CommandState.FAILED])
+def test_one_that_has_expired_or_is_run_elsewhere_is_not_executed(node: Node, state: str) -> None:
+    Command.objects.create(command_id="c1", command_type="portfolio.reload", target_id="p1", state=state)
+    assert node.dispatcher.execute(order()) == "repeated"
+    assert node.done == []
+    assert Command.objects.get().state == state
+
+
+@pytest.mark.django_db
+def test_one_that_the_scheduler_wrote_down_is_claimed(node: Node) -> None:
+    Command.objects.create(command_id="c1", command_type="portfolio.reload", target_id="p1", issued_by="ann")
+    assert node.dispatcher.execute(order()) == CommandState.DONE
+    assert Command.objects.get().issued_by == "ann"
+
+
+@pytest.mark.django_db
+def test_an_unknown_command_is_warned_of_and_rejected(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    assert node.dispatcher.execute(order(command_type="portfolio.dance")) == CommandState.REJECTED
+    assert "Unknown command: portfolio.dance" in caplog.text
+    assert Command.objects.get().state == "rejected"
+
+
+@pytest.mark.django_db
+def test_a_refusal_is_a_value(node: Node) -> None:
+    assert node.dispatcher.execute(order(command_type="portfolio.stop")) == CommandState.REJECTED
+    assert Command.objects.get().result == "not today"
+
+
+@pytest.mark.django_db
+def test_a_handler_that_fails_leaves_a_failed_command_and_a_living_dispatcher(node: Node) -> None:
+    assert node.dispatcher.execute(order(command_type="portfolio.start")) == CommandState.FAILED
+    assert "KeyError" in Command.objects.get().result
+    assert node.dispatcher.execute(order("c2")) == CommandState.DONE
+
+
+def test_without_a_database_it_is_left_to_reconciliation(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_order: Order) -> bool:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(node.dispatcher, "_claim", away)
+    monkeypatch.setattr(connection, "close", lambda: None)
+    assert node.dispatcher.execute(order()) == CommandState.FAILED
+    assert node.done == []
+
+
+@pytest.mark.servers
+@pytest.mark.django_db(transaction=True)
+def test_of_many_threads_with_the_same_command_one_executes_it(node: Node) -> None:
+    together = threading.Barrier(4)
+    said: list[str] = []
+
+    def execute(door: str) -> None:
+        try:
+            together.wait(10)
+            said.append(node.dispatcher.execute(order(door=door)))
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=execute, args=(door,)) for door in ("celery", "kafka", "celery", "kafka")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(said) == ["done", "repeated", "repeated", "repeated"]
+    assert len(node.done) == 1
