@@ -131,7 +131,14 @@ class _Parser:
             self._fault(f"{path}.name", str(error))
             return None
         params = self._struct(given.get("params", {}), component.Params, f"{path}.params")
-        return None if params is None else ComponentConfig(name=name, params=params, id=str(identity))
+        if params is None:
+            return None
+        try:
+            component(params)
+        except Exception as error:  # noqa: BLE001 - a user's component may fail in any way; here it is told in time
+            self._fault(path, f"cannot be made: {type(error).__name__}: {error}")
+            return None
+        return ComponentConfig(name=name, params=params, id=str(identity))
 
     def _struct(self, given: Any, struct: type[msgspec.Struct], path: str) -> Any:
         """`given` as a struct, every field checked by itself; None if anything is wrong."""

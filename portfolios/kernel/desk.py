@@ -92,6 +92,8 @@ class Desk:
         for code, wish in exits.items():
             self._exit(self._watches[code], occasion, wish)
         for signal in self._settled(tick, said, exits):
+            if signal.direction not in (BUY, SELL):
+                raise ValueError(f"{self._strategy_name} signalled direction {signal.direction!r}: use BUY or SELL")
             watch = self._watches[signal.code]
             self._journal.add(
                 Decision(tick.timestamp, "signal", signal.code, signal.direction, self._strategy_name, signal.reason)
@@ -243,7 +245,7 @@ class Desk:
                 return
             if cap is None or verdict.max_value < cap:
                 cap, capped_by = verdict.max_value, (type(rule).__name__, verdict.reason)
-        wanted = self._sizer.size(signal, price, watch.sizer_memory, self._view)
+        wanted = int(self._sizer.size(signal, price, watch.sizer_memory, self._view))
         volume = self._rules.round_lot(code, direction, wanted)
         if volume <= 0:
             reason = f"less than one lot: {max(wanted, 0)}"

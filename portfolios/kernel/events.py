@@ -7,7 +7,7 @@ struct that every portfolio of the node then shares, so the structs are frozen a
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -16,6 +16,10 @@ SCHEMA_VERSION = 1
 FeedbackType: TypeAlias = Literal[
     "order_ack", "order_partially_filled", "order_filled", "order_rejected", "order_cancelled"
 ]
+
+
+Timestamp: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
+"""The time of an event; one without a time zone is refused as it is decoded."""
 
 
 class Cause(NamedTuple):
@@ -35,7 +39,7 @@ class PriceUpdate(msgspec.Struct, tag_field="event_type", tag="price_update", fr
 
     v: int = msgspec.field(name="_v", default=SCHEMA_VERSION)
     code: str
-    timestamp: datetime
+    timestamp: Timestamp
     price: float
     prev_close: float | None = None
     volume: int | None = None
@@ -59,7 +63,7 @@ class Feedback(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
 
     event_type: FeedbackType
     v: int = msgspec.field(name="_v", default=SCHEMA_VERSION)
-    timestamp: datetime
+    timestamp: Timestamp
     order_id: str
     portfolio_id: str
     seq: int

@@ -208,7 +208,15 @@ class Portfolio:
         self._ledger.adjust_cash(amount)
 
     def adjust_position(self, code: str, volume: int, price: int) -> None:
-        """A correction by hand: `volume` more (or, negative, less) of a code at `price` units; no cash moves."""
+        """A correction by hand: `volume` more (or, negative, less) of a code at `price` units; no cash moves.
+
+        ValueError if it corrects nothing, or takes away what is promised to an open order.
+        """
+        held = self._ledger.positions.get(code)
+        if volume == 0 or price <= 0:
+            raise ValueError("a correction needs a volume and a price")
+        if held is not None and held.frozen and abs(held.volume + volume) < held.frozen:
+            raise ValueError(f"{held.frozen} of {code} are in open orders: cancel them first")
         position = self._ledger.adjust_position(
             code, volume, price, self.rules.multiplier(code), self.rules.margin_rate(code)
         )

@@ -117,8 +117,10 @@ def _load(name: str) -> type[Component]:
         raise UnknownComponent(f"there is no component {name!r}: use a known name or my_package.my_module:MyClass")
     try:
         return _component(name, getattr(importlib.import_module(module), attribute))
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UnknownComponent(f"cannot load component {name!r}: {error}") from error
+    except UnknownComponent:
+        raise
+    except Exception as error:  # a user's module may fail in any way as it is imported
+        raise UnknownComponent(f"cannot load component {name!r}: {type(error).__name__}: {error}") from error
 
 
 def _component(name: str, found: Any) -> type[Component]:

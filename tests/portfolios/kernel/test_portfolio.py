@@ -432,3 +432,31 @@ def test_decisions_that_nobody_takes_are_bounded():
         market.show(tick(10.0, morning + timedelta(seconds=second)))
     assert len(market.portfolio.take_decisions()) == 1_000
     assert market.portfolio.take_decisions() == []
+
+
+def test_a_direction_that_is_none_is_an_error_of_the_strategy():
+    with pytest.raises(ValueError, match="use BUY or SELL"):
+        Market(scripted(2)).closes([10.0])
+
+
+@pytest.mark.parametrize(("volume", "price"), [(0, 10_0000), (100, 0)])
+def test_a_correction_of_nothing_is_refused(volume, price):
+    with pytest.raises(ValueError, match="needs a volume and a price"):
+        Market(config()).portfolio.adjust_position(CODE, volume, price)
+
+
+def test_what_is_promised_to_an_open_order_cannot_be_corrected_away():
+    market = Market(scripted(1, 0, -1))
+    market.closes([10.0, 10.0])
+    market.portfolio.apply(tick(10.0, day(3) + timedelta(hours=2)), Cause(TOPIC, 0, 50))
+    with pytest.raises(ValueError, match="in open orders"):
+        market.portfolio.adjust_position(CODE, -100, to_units(10.0))
+
+
+def test_a_fill_without_its_figures_is_an_error_and_not_half_booked():
+    market = Market(config())
+    market.closes(DOWN_UP)
+    before = market.portfolio.snapshot()
+    with pytest.raises(ValueError, match="without its figures"):
+        market.answer("order_filled", market.orders[0].order_id, close_of(4))
+    assert market.portfolio.snapshot() == before

@@ -9,8 +9,9 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from portfolios.kernel import registry
-from portfolios.kernel.config import Policy
+from portfolios.kernel.config import ConfigErrors, Policy
 from portfolios.kernel.registry import UnknownComponent, describe, describe_one, find, params_of
+from tests.portfolios.kernel.harness import config
 
 OWN = textwrap.dedent(
     '''
@@ -108,3 +109,27 @@ def test_an_installed_package_announces_components_by_entry_point(own_file, monk
 def test_a_name_that_leads_nowhere_is_an_unknown_component(name):
     with pytest.raises(UnknownComponent):
         find(name)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("def", "SyntaxError"),
+        (
+            "from portfolios.kernel.component import Strategy\nclass NewHigh(Strategy):\n  class Params: pass",
+            "parameters",
+        ),
+    ],
+)
+def test_a_broken_module_of_ones_own_is_told_by_its_fault(own_file, tmp_path, code, says):
+    (tmp_path / "my_new_high.py").write_text(code)
+    with pytest.raises(UnknownComponent, match=says):
+        find("my_new_high:NewHigh")
+
+
+def test_a_component_that_cannot_be_made_is_a_fault_of_the_config(own_file, tmp_path):
+    broken = OWN + "\n    def __init__(self, params):\n        raise OSError('no data')\n"
+    (tmp_path / "my_new_high.py").write_text(broken)
+    with pytest.raises(ConfigErrors, match="strategy: cannot be made: OSError: no data"):
+        config("my_new_high:NewHigh")

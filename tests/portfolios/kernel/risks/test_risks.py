@@ -6,10 +6,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from portfolios.kernel.component import NEVER
 from portfolios.kernel.config import ConfigErrors
+from portfolios.kernel.ledger import Position
 from portfolios.kernel.money import to_units
 from portfolios.kernel.orders import BUY, SELL
+from portfolios.kernel.registry import find
+from portfolios.kernel.rules import rules_for
 from tests.portfolios.kernel import scripted
 from tests.portfolios.kernel.harness import CODE, Market, close_of, config, day, tick
 
@@ -136,8 +142,6 @@ def test_ill_formed_hours_are_a_fault_with_their_place(window):
 
 
 def test_rules_judge_short_positions_by_their_own_loss():
-    from portfolios.kernel.rules import rules_for
-
     code = "IF2612.CFX"
     short = Market(
         config(scripted.PATH, {"script": [-1]}, codes=[code], sizer_params={"amount": 3_000_000},
@@ -149,3 +153,18 @@ def test_rules_judge_short_positions_by_their_own_loss():
     short.closes([4080.0], code, start=3)
     assert [order.direction for order in short.orders] == [SELL, BUY]
     assert short.portfolio.total_value == to_units(5_000_000 - 2 * 300 * 80)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["LossLimitRisk", "ProfitTargetRisk"]), st.floats(0.01, 99), st.integers(1, 10**6),
+    st.sampled_from((1, -1)), st.integers(1, 10**10), st.integers(-3, 3), st.booleans(),
+)  # fmt: skip
+def test_the_bounds_of_a_rule_are_exactly_where_it_begins_to_speak(name, percent, volume, side, each, step, at_low):
+    component = find(name, "risk")
+    rule = component(component.Params(percent))
+    position = Position(CODE, volume=side * volume, cost=side * (volume * each + 7), multiplier=1)
+    low, high = rule.bounds(position)
+    position.last_price = max((low if at_low or high >= NEVER else high) + step, 1)
+    speaks = rule.on_price(position, tick(1.0, day(0)), view=None) is not None
+    assert speaks == (position.last_price <= low or position.last_price >= high)
