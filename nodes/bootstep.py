@@ -13,6 +13,7 @@ from typing import Any
 
 from celery import bootsteps
 
+from nodes import garbage
 from nodes.node import Node
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ class NodeStep(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         assert self.node is not None
+        garbage.settle()
         self.node.start()
         parent.app.ginkgo_node = self.node  # where the tasks of this worker find it
 

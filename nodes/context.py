@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 from confluent_kafka import Consumer
 
@@ -22,6 +23,8 @@ from portfolios.kernel.rules import rules_for
 from portfolios.kernel.rules.base import MarketRules
 
 log = logging.getLogger(__name__)
+
+_making_rules = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ class Context:
     partition_pruning: bool
 
     def rules(self, market: str) -> MarketRules:
-        return rules_for(market, self.trading_days(market))
+        days = self.trading_days(market)
+        with _making_rules:  # portfolios start together: all but the first wait for what it makes
+            return _rules(market, days)
 
     def market_positions(self, codes: Iterable[str]) -> set[Position]:
         """The partitions that these codes live in; without pruning, all partitions of their topics."""
@@ -98,3 +103,13 @@ class Context:
     def feedback_position(self, portfolio_id: str) -> Position:
         count = self.catalogue.partitions(topics.ORDERS_FEEDBACK)
         return topics.ORDERS_FEEDBACK, bus.partition_of(portfolio_id, count)
+
+
+@lru_cache(maxsize=8)
+def _rules(market: str, days: tuple[date, ...]) -> MarketRules:
+    """One for all portfolios of a market: they are pure, and their tables are large."""
+    rules = rules_for(market, days)
+    if market == "cn":
+        # The dated records are parsed when first asked for. That takes half a second: now, not at the first tick.
+        rules.limits("600000.SH", 100_000, days[-1] if days else date(2026, 1, 5))
+    return rules
