@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import redis
@@ -44,6 +44,10 @@ _ROUNDS_AT_MOST = 5
 halt = threading.Event()
 """Set when this process stops: a round under way leaves the rest of its plan to the next scheduler."""
 _last_round = [time.monotonic()]
+
+
+_PATIENCE = timedelta(seconds=30)
+"""How long a portfolio may wait for a place before that is an alert: nodes are just starting, perhaps."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,10 @@ class _Round:
         plan, new = plan_store.record(done, made.unplaced, len(census.offers), self.trigger)
         if new:
             plan_store.prune()
-            _say_unplaced(made.unplaced)
+            for portfolio_id, reason in made.unplaced.items():
+                log.info("Portfolio %s waits: %s", portfolio_id, reason)
+        elif self.clock() - plan.created_at >= _PATIENCE:
+            _alert_unplaced(made.unplaced)
         client = livestate.client()
         if new or not plan_store.in_redis(client, plan):
             plan_store.write_to_redis(client, plan)
@@ -192,7 +199,7 @@ def _astray(holdings: assignments.Holdings, census: Census, under_way: dict[str,
     return any(holdings.owners[d.id].node_id not in good and d.id not in under_way for d in holdings.demands)
 
 
-def _say_unplaced(unplaced: dict[str, str]) -> None:
+def _alert_unplaced(unplaced: dict[str, str]) -> None:
     for portfolio_id, reason in unplaced.items():
         message = f"Portfolio {portfolio_id} cannot be placed: {reason}"
         wires.alert("unplaced", "warning", message, at_most_every=300, subject=portfolio_id, portfolio_id=portfolio_id)

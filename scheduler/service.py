@@ -130,12 +130,12 @@ class SchedulerService:
 
 
 class _OneLine(logging.Filter):
-    """Celery tells of a server that is away with a traceback and its stack; one line says as much."""
+    """Celery tells of a server that is away in several lines, with a traceback and its stack; one says as much."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info:
-            record.msg, record.args = record.getMessage().splitlines()[0], ()
-            record.exc_info = None
+        lines = record.getMessage().splitlines()
+        record.msg, record.args = (lines[0] if record.exc_info else " ".join(filter(None, lines))), ()
+        record.exc_info = None
         return True
 
 
@@ -206,7 +206,7 @@ def _redis_fault() -> str:
 
 def _worker(app: Any, hostname: str) -> Any:
     setup_logging.connect(_leave_logging_alone)
-    for name in ("celery.beat", "django_celery_beat.schedulers"):
+    for name in ("celery.beat", "django_celery_beat.schedulers", "celery.worker.consumer.consumer"):
         logging.getLogger(name).addFilter(_OneLine())
     with warnings.catch_warnings():
         # In a container the scheduler is root, and takes nothing but JSON.

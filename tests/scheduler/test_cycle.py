@@ -172,6 +172,19 @@ def test_a_stopping_node_is_given_nothing(herd: Herd, portfolio: Make) -> None:
     assert cycle.tick().unplaced == 1
 
 
+def test_a_portfolio_without_a_place_is_an_alert_only_when_that_lasts(
+    herd: Herd, portfolio: Make, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    portfolio("homeless")
+    with caplog.at_level(logging.INFO):
+        cycle.tick(clock=clock)
+        assert "Portfolio homeless waits: nobody has it; no node is online" in caplog.text
+        assert "unplaced:" not in caplog.text
+        clock.forward(31)
+        cycle.check(clock)
+    assert "unplaced: Portfolio homeless cannot be placed" in caplog.text
+
+
 def test_a_portfolio_that_shall_stop_is_told_so_once(herd: Herd, portfolio: Make, clock: Clock) -> None:
     portfolio("p1", "n1", 3, desired_state=DesiredState.STOPPED, status=Status.RUNNING)
     herd.beat("n1")
