@@ -170,6 +170,8 @@ def _sqlite(address: str, if_missing: str | None) -> dict[str, Any]:
             raise ServerAway(f"{path} cannot be read: {error}") from None
         finally:
             database.close()
+        if not tables and if_missing is not None:
+            raise ServerAway(f"{path} is empty: {if_missing}")
         facts = {"tables": tables, "size_mb": round(path.stat().st_size / 1_048_576, 1)}
     elif if_missing is not None:
         raise ServerAway(f"{path} is not there yet: {if_missing}")

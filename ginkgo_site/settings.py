@@ -53,7 +53,8 @@ STATIC_ROOT = GINKGO.home / "static"
 INSTALLED_APPS = [
     "unfold",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    # Without its autodiscovery: the admin's pages are imported with the site's addresses, not by every command.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -21,6 +21,9 @@ from portfolios.models import Assignment
 from scheduler.models import Node
 from scheduler.models.node import NodeState
 
+# A feed speaks every second.
+_FEED_IS_SILENT = 10.0
+
 
 @dataclass(frozen=True)
 class Look:
@@ -40,8 +43,9 @@ def collect() -> dict[str, Any]:
 
 def look() -> Look:
     """`collect()` with its notes."""
+    now = datetime.now(UTC)
     live, notes = _read_live()
-    document = {"nodes": _nodes(live), "portfolios": _portfolios(), "orders": _orders(), "feed": _feed(live.feed)}
+    document = {"nodes": _nodes(live), "portfolios": _portfolios(), "orders": _orders(), "feed": _feed(live.feed, now)}
     return Look(document, notes)
 
 
@@ -144,11 +148,14 @@ def _orders() -> dict[str, int]:
     return {**counts, "fenced": FencedMessage.objects.count()}
 
 
-def _feed(status: Mapping[str, str]) -> dict[str, Any]:
+def _feed(status: Mapping[str, str], now: datetime) -> dict[str, Any]:
     """`messages` published since the feed began, `per_second` of late, `event_time` of the newest."""
+    age = age_of(status.get("updated_at"), now)
+    silent = age is None or age > _FEED_IS_SILENT
     return {
         "messages": _whole(status.get("messages")) or 0,
-        "per_second": _number(status.get("per_second")) or 0.0,
+        # A feed that was killed cannot take its last word back.
+        "per_second": 0.0 if silent else _number(status.get("per_second")) or 0.0,
         "event_time": status.get("event_time") or None,
     }
 

@@ -29,7 +29,14 @@ STATUS_COLOURS = {
 
 
 class PortfolioForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Name, owner and config; a faulty config is refused with each fault's path."""
+    """Name, owner and config; a faulty config is refused with each fault's path, a stale one with its version."""
+
+    seen_version = forms.IntegerField(widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "seen_version" in self.fields:
+            self.fields["seen_version"].initial = self.instance.version
 
     def clean_config(self) -> Any:
         config = self.cleaned_data["config"]
@@ -58,7 +65,7 @@ class PortfolioAdmin(ModelAdmin):
     fieldsets = (
         (None, {"fields": (("name", "owner"), ("market", "initial_cash"), "more")}),
         ("Now", {"fields": (("state", "wanted", "where"), "status_reason", "now", "positions")}),
-        ("Configuration", {"fields": ("version", "config")}),
+        ("Configuration", {"fields": ("version", "config", "seen_version")}),
         ("Record", {"fields": ("id", ("created_at", "updated_at"))}),
     )
     actions = ("start_selected", "stop_selected")
@@ -171,12 +178,18 @@ class PortfolioAdmin(ModelAdmin):
                 messages.success(request, f"{portfolio} was asked to be {wanted.label.lower()}")
 
     def save_model(self, request: HttpRequest, obj: Portfolio, form: Any, change: bool) -> None:
-        """Name and owner as they stand; a new config becomes a new version, in the user's name."""
+        """Name and owner as they stand; a new config becomes a new version, in the user's name; then what was asked."""
         obj.save(update_fields=["name", "owner", "updated_at"])
         if "config" in form.changed_data:
-            config = obj.config
-            author = cast(User, request.user)
-            obj.version = services.update_config(obj.id, config, author, expected_version=obj.version).version
+            seen = form.cleaned_data["seen_version"]
+            try:
+                services.update_config(obj.id, obj.config, cast(User, request.user), expected_version=seen)
+            except PortfolioError as error:
+                return messages.error(request, f"The configuration was not changed: {error}")
+        for asked in self.get_actions_submit_line(request, obj.pk):
+            if asked.action_name in request.POST:
+                asked.method(request, obj)
+        return None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -14,7 +15,17 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from market import switch
-from market.models import BrokerFill, BrokerOrder, CancelRequest, FencedMessage, Fill, Order, OutboxMessage
+from market.models import (
+    BrokerFill,
+    BrokerOrder,
+    CancelRequest,
+    EngineSwitch,
+    FencedMessage,
+    Fill,
+    Order,
+    OutboxMessage,
+)
+from portfolios import services
 from portfolios.models import Assignment, Checkpoint, Command, LedgerEntry, Portfolio, Revision
 from tests.ginkgo_site import books
 
@@ -147,9 +158,13 @@ def test_a_portfolio_that_never_ran_has_a_page_too(browser: Client) -> None:
 
 class TestEditingAPortfolio:
     def post(self, browser: Client, made: Portfolio, **changes: Any) -> str:
-        import json
-
-        data = {"name": made.name, "owner": made.owner_id, "config": json.dumps(made.config), **changes}
+        data = {
+            "name": made.name,
+            "owner": made.owner_id,
+            "config": json.dumps(made.config),
+            "seen_version": 1,
+            **changes,
+        }
         return browser.post(page(made), data, follow=True).content.decode()
 
     def test_its_name_can_be_changed_and_its_books_not(self, browser: Client) -> None:
@@ -160,8 +175,6 @@ class TestEditingAPortfolio:
         assert after.desired_state == "running"
 
     def test_a_new_config_is_a_new_version_by_its_author(self, browser: Client) -> None:
-        import json
-
         made = books.portfolio("Mine", books.administrator())
         config = {**made.config, "codes": ["600519.SH"]}
         self.post(browser, made, config=json.dumps(config))
@@ -172,8 +185,6 @@ class TestEditingAPortfolio:
         assert "codes" in revision.change
 
     def test_a_faulty_config_is_refused_with_its_paths(self, browser: Client) -> None:
-        import json
-
         made = books.portfolio("Mine", books.administrator())
         config = json.loads(json.dumps(made.config))
         config["strategy"]["params"]["short_period"] = -1
@@ -182,6 +193,13 @@ class TestEditingAPortfolio:
         assert "strategy.params.short_period" in text
         assert "codes" in text
         assert Portfolio.objects.get(pk=made.pk).version == 1
+
+    def test_a_config_that_somebody_else_has_replaced_is_not_overwritten(self, browser: Client) -> None:
+        made = books.portfolio("Mine", books.administrator())
+        services.update_config(made.id, {**made.config, "codes": ["000001.SZ"]})
+        text = self.post(browser, made, config=json.dumps({**made.config, "codes": ["600519.SH"]}))
+        assert "The configuration was not changed" in text
+        assert Portfolio.objects.get(pk=made.pk).config["codes"] == ["000001.SZ"]
 
     def test_a_config_that_is_no_json_is_refused(self, browser: Client) -> None:
         made = books.portfolio("Mine", books.administrator())
@@ -204,16 +222,12 @@ class TestEditingAPortfolio:
 
 class TestTheEngineSwitch:
     def test_its_list_is_its_page_also_on_a_new_installation(self, browser: Client) -> None:
-        from market.models import EngineSwitch
-
         answer = browser.get(changelist(EngineSwitch))
         assert answer.status_code == 302
         assert switch.read().on
         shown(browser, answer["Location"])
 
     def test_turning_it_is_signed(self, browser: Client) -> None:
-        from market.models import EngineSwitch
-
         url = browser.get(changelist(EngineSwitch))["Location"]
         browser.post(url, {})
         assert (switch.read().on, switch.read().changed_by) == (False, "root")

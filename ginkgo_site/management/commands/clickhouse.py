@@ -13,6 +13,7 @@ from ginkgo_site.server_command import show_status
 
 class Command(TyperCommand):
     help = "Where history is kept."
+    requires_system_checks = []
 
     @initialize()
     def init(self) -> None:

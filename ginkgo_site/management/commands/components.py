@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import msgspec
 from django.core.management.base import CommandError
 from django_typer.management import TyperCommand
+from rich.table import Table
+from rich.text import Text
 from typer import Argument, Option
 
 from portfolios.console import console, print_json, print_table
@@ -16,6 +18,7 @@ from portfolios.kernel.registry import ComponentInfo, ParamInfo
 
 class Command(TyperCommand):
     help = "The strategies, risk rules and sizers there are, with their parameters."
+    requires_system_checks = []
 
     def handle(
         self,
@@ -44,10 +47,14 @@ def _print(component: ComponentInfo) -> None:
     )
     if not component.params:
         return console().print("It takes no parameters.")
-    rows = [
-        (p.name, p.type, "required" if p.required else _value(p.default), _range(p), _doc(p)) for p in component.params
-    ]
-    return print_table("", ("Parameter", "Type", "Default", "Allowed", "Meaning"), rows)
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("parameter", no_wrap=True)
+    for column in ("type", "default", "allowed", "meaning"):
+        table.add_column(column, overflow="fold")
+    for param in component.params:
+        default = "required" if param.required else _value(param.default)
+        table.add_row(param.name, param.type, default, _range(param), Text(_doc(param)))
+    return console().print(table)
 
 
 def _doc(param: ParamInfo) -> str:

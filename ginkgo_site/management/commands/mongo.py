@@ -13,6 +13,7 @@ from ginkgo_site.server_command import show_status
 
 class Command(TyperCommand):
     help = "The MongoDB that keeps alerts and notifications."
+    requires_system_checks = []
 
     @initialize()
     def init(self) -> None:

@@ -13,6 +13,7 @@ from ginkgo_site.server_command import show_status
 
 class Command(TyperCommand):
     help = "The Redis or Valkey that the platform uses."
+    requires_system_checks = []
 
     @initialize()
     def init(self) -> None:

@@ -14,6 +14,7 @@ from portfolios.console import console, plain_errors, print_json
 
 class Command(TyperCommand):
     help = "Nodes, portfolios, orders and the feed, as of now."
+    requires_system_checks = []
 
     def handle(self, as_json: Annotated[bool, Option("--json", help="One JSON document on stdout.")] = False) -> None:
         with plain_errors():

@@ -23,6 +23,7 @@ _DEBUG = "web.debug"
 
 class Command(TyperCommand):
     help = "The configuration."
+    requires_system_checks = []
 
     @initialize()
     def init(self) -> None:

@@ -25,6 +25,7 @@ from portfolios.console import console, plain_errors
 
 class Command(TyperCommand):
     help = "The status on a screen that moves; q or Ctrl-C ends it."
+    requires_system_checks = []
 
     def handle(self, every: Annotated[float, Option(min=0.1, help="Seconds between two looks.")] = 1.0) -> None:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
