@@ -49,7 +49,7 @@ class Outbox:
             self._news.wait(_SWEEP)
             self._news.clear()
             try:
-                while not stop.is_set() and self.publish(stop=stop):
+                while not stop.is_set() and self.publish(stop=stop) == _BATCH:
                     pass
                 self.failing = False
             except (KafkaException, BufferError, DatabaseError) as error:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from django.db import DataError, IntegrityError, close_old_connections
 from django.db import Error as DatabaseError
-from django.db import close_old_connections
 
 from market.alerting import Alerter
 from market.brokers.port import BrokerUnavailable
@@ -101,10 +101,8 @@ class Submissions:
         if not batch:
             return 0
         messages = [message for message in map(self._decode, batch) if message is not None]
-        if messages:
-            if not self._persist(lambda: self._desk.receive(messages, datetime.now(UTC)), stop):
-                return 0
-            self.last_order = datetime.now(UTC)
+        if messages and not self._take_in(messages, stop):
+            return 0
         for message in batch:
             try:
                 consumer.store_offsets(message)
@@ -113,6 +111,24 @@ class Submissions:
                 log.debug("Offset not stored: %s", error)
         self._commit(consumer, asynchronous=True)
         return len(batch)
+
+    def _take_in(self, messages: Sequence[OrderMessage], stop: threading.Event) -> bool:
+        """Into the books, all of them; False if stopped before that.
+
+        A message that alone makes it fail is alerted and left: its sender sends it again until it is answered, and
+        one order must not stop everybody's.
+        """
+        try:
+            done = self._persist(lambda: self._desk.receive(messages, datetime.now(UTC)), stop)
+        except Exception as error:
+            if len(messages) > 1:
+                return all(self._take_in([message], stop) for message in messages)
+            order_id = messages[0].order_id
+            log.exception("Order %s cannot be taken in", order_id)
+            self._complain(f"Order {order_id} cannot be taken in: {error}", subject=order_id)
+            return True
+        self.last_order = datetime.now(UTC)
+        return done
 
     def _take_over(self, consumer: Consumer) -> None:
         """Partitions that are new to us, or doubts: ask the broker about every open order before reading on."""
@@ -148,11 +164,13 @@ class Submissions:
             return None
 
     def _persist(self, work: Callable[[], object], stop: threading.Event) -> bool:
-        """Do it, however often it takes; False if stopped before it was done."""
+        """Do it, however often it takes while a server is away; False if stopped before it was done."""
         failures = 0
         while True:
             try:
                 work()
+            except (DataError, IntegrityError):
+                raise  # not a matter of time
             except (DatabaseError, BrokerUnavailable, KafkaException) as error:
                 self.waiting_for = _WAITING_FOR.get(type(error), "database")
                 self._complain(f"Orders wait, trying again: {error}")
@@ -166,8 +184,10 @@ class Submissions:
                 self.waiting_for = ""
                 return True
 
-    def _complain(self, message: str) -> None:
-        self._alerter.raise_alert("component_error", "critical", message, at_most_every=60, subject=message[:40])
+    def _complain(self, message: str, subject: str = "") -> None:
+        self._alerter.raise_alert(
+            "component_error", "critical", message, at_most_every=60, subject=subject or message[:40]
+        )
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._assigned = frozenset(p.partition for p in partitions)

@@ -132,7 +132,7 @@ def change(changes: Sequence[Change]) -> tuple[dict[str, Placed], set[str]]:
             if each.state == "working":
                 standing[order_id] = Placed(each.resting, token, each.placed.since)
             number = 0
-            if each.fills:
+            if each.fills and each.placed.resting.filled:
                 number = BrokerFill.objects.filter(order_id=order_id).count()
             fills += [_fill(fill, number + i) for i, fill in enumerate(each.fills, 1)]
         if fills:

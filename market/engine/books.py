@@ -49,9 +49,6 @@ class Books:
     _known: dict[str, _Remembered] = field(default_factory=dict)
     _recent: dict[str, deque[datetime]] = field(default_factory=dict)
 
-    def existing(self, portfolio_ids: Iterable[str]) -> list[str]:
-        return list(Portfolio.objects.filter(id__in=set(portfolio_ids)).values_list("id", flat=True))
-
     def profiles(self, portfolio_ids: Iterable[str]) -> dict[str, Profile]:
         """The portfolios among these ids that exist."""
         rows = Portfolio.objects.filter(id__in=set(portfolio_ids)).values_list(

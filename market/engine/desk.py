@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TypeVar
 
@@ -52,9 +53,11 @@ class Desk:
 
         If the broker does not answer, its orders stay in doubt (`in_doubt` is set) until `resolve`.
         """
-        with self._sending:
+        with self._sending, self._doubting():
             taken = self._intake.take(messages, now)
             self._told()
+            if any(each.outcome is Outcome.REPEATED and _is_unconfirmed(each.order) for each in taken):
+                self.in_doubt.set()  # taken in before, by a transaction whose end was not seen
             tickets = [
                 Ticket(as_kernel(each.order), each.profile.market, each.order.code in each.profile.st)
                 for each in taken
@@ -66,16 +69,12 @@ class Desk:
                 for each in cancels:
                     report = self._broker.cancel(each.message.order_id, each.message.timestamp, "cancelled")
                     reports += [report] if report is not None else []
-                if reports:
-                    self._book(reports)
+                self._book(reports)
                 if len(reports) < len(tickets) + len(cancels):
                     self.in_doubt.set()
             except BrokerUnavailable as error:
                 log.warning("%d orders and cancels are in doubt: %s", len(tickets) + len(cancels), error)
                 self.in_doubt.set()
-            except BaseException:
-                self.in_doubt.set()
-                raise
         self._voice.speak(taken)
         return taken
 
@@ -138,6 +137,15 @@ class Desk:
         """Another engine's from now on."""
         self._broker.unfollow(order.order_id for order in self._open(theirs))
 
+    @contextmanager
+    def _doubting(self) -> Iterator[None]:
+        """Whatever goes wrong inside may have happened all the same: a commit, a submission."""
+        try:
+            yield
+        except BaseException:
+            self.in_doubt.set()
+            raise
+
     def _open(self, mine: Callable[[str], bool]) -> list[Order]:
         return [each for each in Order.objects.filter(state__in=OPEN) if mine(each.portfolio_id)]
 
@@ -189,6 +197,10 @@ class Desk:
         if answers:
             self._told()
         return answers
+
+
+def _is_unconfirmed(order: Order | None) -> bool:
+    return order is not None and order.state in _UNCONFIRMED
 
 
 def _parts(things: list[T]) -> Iterator[list[T]]:

@@ -9,6 +9,7 @@ from typing import Any
 from market.messages import Feedback, encode
 from market.models import FeedbackCounter, Order, OutboxMessage
 from portfolios.kernel.events import FeedbackType
+from portfolios.models import Portfolio
 
 
 class Answers:
@@ -19,17 +20,20 @@ class Answers:
     """
 
     def __init__(self, portfolio_ids: Iterable[str]) -> None:
-        """Locks the counters of `portfolio_ids` (existing portfolios), in one order for everybody."""
-        wanted = sorted(set(portfolio_ids))
+        """Locks the counters of those of `portfolio_ids` that exist, in one order for everybody."""
+        wanted = set(portfolio_ids)
         self._counters = {row.portfolio_id: row for row in self._lock(wanted)}
-        missing = [FeedbackCounter(portfolio_id=each) for each in wanted if each not in self._counters]
+        missing = wanted - set(self._counters)
         if missing:
-            FeedbackCounter.objects.bulk_create(missing, ignore_conflicts=True)
+            new = Portfolio.objects.filter(id__in=missing).order_by("id").values_list("id", flat=True)
+            FeedbackCounter.objects.bulk_create(
+                [FeedbackCounter(portfolio_id=each) for each in new], ignore_conflicts=True
+            )
             self._counters = {row.portfolio_id: row for row in self._lock(wanted)}
         self._rows: list[OutboxMessage] = []
 
     @staticmethod
-    def _lock(portfolio_ids: list[str]) -> list[FeedbackCounter]:
+    def _lock(portfolio_ids: set[str]) -> list[FeedbackCounter]:
         rows = FeedbackCounter.objects.select_for_update().filter(portfolio_id__in=portfolio_ids)
         return list(rows.order_by("portfolio_id"))
 

@@ -100,7 +100,7 @@ class Intake:
         sound = [message for message in messages if fault(message) is None]
         with writing():
             # The locks first: an epoch read before waiting for one could be stale when it is had.
-            answers = Answers(self._books.existing(message.portfolio_id for message in sound))
+            answers = Answers(message.portfolio_id for message in sound)
             profiles = self._books.profiles(answers.portfolio_ids)
             known = self._read(sound, profiles, now)
             taken = [self._decide(message, known, answers, now) for message in messages]
@@ -240,6 +240,8 @@ def fault(message: OrderMessage) -> str | None:
             return f"{each!r} is not an id"
     if message.timestamp.tzinfo is None:
         return "its timestamp has no time zone"
+    if not 1990 <= message.timestamp.year < 2200:
+        return f"{message.timestamp} is not a time of any market"
     if len(message.cause) > 200 or not _is_place(message.cause):
         return f"{message.cause[:60]!r} is not a cause (topic:partition:offset:n)"
     if not 0 <= message.epoch < _MOST:

@@ -120,6 +120,7 @@ class EngineService:
             group_id=GROUP,
             **{
                 "group.instance.id": self.slot.name,
+                "topic.metadata.refresh.interval.ms": 10_000,
                 "session.timeout.ms": 10_000,
                 "heartbeat.interval.ms": 2_000,
                 "auto.offset.reset": "earliest",

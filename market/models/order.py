@@ -48,6 +48,7 @@ class Order(models.Model):
         indexes = (
             models.Index(fields=["portfolio", "received_at"]),
             models.Index(fields=["state", "received_at"]),
+            models.Index(fields=["received_at"]),
         )
 
     def __str__(self) -> str:

@@ -184,6 +184,26 @@ def test_orders_that_a_silent_broker_may_have_are_asked_about_before_they_are_se
     assert submitted_twice() == [] and BrokerOrder.objects.count() == 2
 
 
+def test_a_transaction_whose_end_was_not_seen_is_settled(monkeypatch):
+    portfolio, market = make_portfolio(), Market()
+    desk = make_desk(market)
+    order = submission(portfolio)
+    take = desk._intake.take
+
+    def cut_off(*arguments):
+        take(*arguments)
+        raise OperationalError("lost connection during commit")
+
+    monkeypatch.setattr(desk._intake, "take", cut_off)
+    with pytest.raises(OperationalError):
+        desk.receive([order], NOW)
+    monkeypatch.undo()
+    desk.receive([order], NOW)
+    assert desk.in_doubt.is_set() and events(portfolio) == []
+    desk.resolve(everybody)
+    assert events(portfolio) == ["ack"] and submitted_twice() == []
+
+
 def test_doubts_remain_while_the_broker_does_not_answer():
     market = Market()
     desk = make_desk(market)

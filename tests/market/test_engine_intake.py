@@ -132,6 +132,7 @@ def test_an_order_of_no_portfolio_is_passed_over():
         {"cause": "nowhere"},
         {"price": 1e300, "order_type": "limit"},
         {"timestamp": MORNING.replace(tzinfo=None)},
+        {"timestamp": MORNING.replace(year=1)},
         {"code": "6" * 100},
         {"portfolio_id": "nobody's"},
     ],
