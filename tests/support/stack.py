@@ -56,7 +56,7 @@ def running_stack(home: Path, variables: Mapping[str, str | None] = _NONE) -> It
     with (home / "stack.log").open("ab") as log:
         process = subprocess.Popen(
             command("stack", "start", "--foreground", "--tied"),
-            env=_environment(home, variables),
+            env=process_environment(home, variables),
             stdin=subprocess.PIPE,  # its end stops the stack, however we end
             stdout=log,
             stderr=log,
@@ -93,7 +93,7 @@ def run(
     """`ginkgo WORDS…` in `home`, to its end; output captured as text. `variables` as in `running_stack`."""
     return subprocess.run(
         command(*words),
-        env=_environment(home, variables),
+        env=process_environment(home, variables),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -102,6 +102,7 @@ def run(
     )
 
 
-def _environment(home: Path, variables: Mapping[str, str | None]) -> dict[str, str]:
+def process_environment(home: Path, variables: Mapping[str, str | None]) -> dict[str, str]:
+    """That of a process of the product which belongs to `home`; `variables` as in `running_stack`."""
     merged: dict[str, str | None] = {**environment(), "GINKGO_HOME": str(home), **variables}
     return {name: value for name, value in merged.items() if value is not None}
