@@ -216,7 +216,7 @@ def test_a_first_configuration_that_does_not_load_is_unloadable(broken: dict[str
 def test_neither_configuration_is_unloadable_and_says_both_reasons() -> None:
     save, _ = fresh().take_save()
     bad = config(cannot_start=True)
-    with pytest.raises(Unloadable, match="version 2.*version 1"):
+    with pytest.raises(Unloadable, match=r"version 2.*version 1"):
         restore(as_saved(save, version=2, config={}, checkpoint_config=bad), RULES)
 
 
@@ -233,7 +233,7 @@ def test_the_incarnation_of_one_that_never_ran_is_the_checkpoints() -> None:
 def test_reconfigured_with_what_does_not_load_it_stays_as_it_is() -> None:
     run = fresh()
     run.apply([item(1)])
-    with pytest.raises(Unloadable, match="version 2.*made to fail"):
+    with pytest.raises(Unloadable, match=r"version 2.*made to fail"):
         run.reconfigure(loaded(run.portfolio_id, version=2, config=config(cannot_start=True)))
     assert run.config_version == 1
     assert seen(run) == 1
