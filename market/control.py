@@ -136,7 +136,7 @@ class ControlConsumer:
         self._next: dict[TopicPartition, int] = {}
 
     def __iter__(self) -> Iterator[Record]:
-        pause = 0.2
+        pause, silent_until = 0.2, 0.0
         try:
             while not self.stop.is_set():
                 try:
@@ -146,7 +146,9 @@ class ControlConsumer:
                     self._begin_anew(error)
                     continue
                 except (KafkaError, KafkaUnavailable) as error:
-                    log.warning("%s cannot read from Kafka, trying again: %s", self._client_id, _short(error))
+                    if time.monotonic() > silent_until:
+                        silent_until = time.monotonic() + 60
+                        log.warning("%s cannot read from Kafka, trying again: %s", self._client_id, _short(error))
                     self._disconnect()
                     self.stop.wait(pause)
                     pause = min(pause * 2, 5.0)

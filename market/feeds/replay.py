@@ -16,8 +16,8 @@ from portfolios.kernel.codes import fault_of
 from portfolios.kernel.events import PriceUpdate
 from portfolios.kernel.rules.cn import SHANGHAI
 
-_CHUNK = 500
-"""Most ticks in a batch: what may be on its way to the log at once."""
+_CHUNK = 1000
+"""Most ticks in a batch: what may be on its way to the log at once. `position` must find all of it there."""
 _FIELDS = tuple(field for field in PriceUpdate.__struct_fields__ if field not in ("v", "timestamp"))
 
 

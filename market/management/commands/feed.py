@@ -38,6 +38,9 @@ File = Annotated[Path | None, Option("--file", help="What to replay: CSV or Parq
 Seed = Annotated[int | None, Option("--seed", help="Of everything random.")]
 Rate = Annotated[float, Option("--rate", help="The simulation's messages a second.")]
 All = Annotated[bool, Option("--all", help="Publish also what nobody is interested in.")]
+Kafka = Annotated[str | None, Option("--kafka-bootstrap-servers", help="Instead of the configuration's.")]
+RedisHost = Annotated[str | None, Option("--redis-host", help="Instead of the configuration's.")]
+RedisPort = Annotated[int | None, Option("--redis-port", help="Instead of the configuration's.")]
 Rewind = Annotated[bool, Option("--rewind", help="From its beginning, though time then runs backwards.")]
 
 
@@ -56,11 +59,15 @@ class Command(TyperCommand):
         codes: Codes = None,
         file: File = None,
         seed: Seed = None,
-        rate: Rate = 1000.0,
+        rate: Rate = 200.0,
         everything: All = False,
         rewind: Rewind = False,
+        kafka_bootstrap_servers: Kafka = None,
+        redis_host: RedisHost = None,
+        redis_port: RedisPort = None,
     ) -> None:
         """Publish a market's prices until stopped. Goes on where the last feed of the market stopped."""
+        # The last three are taken from the command line before the settings are read: here they are only known.
         configured = settings.GINKGO.feed
         source = source or configured.source
         pace = configured.speed if speed is None and source == "sample" else (1.0 if speed is None else speed)
