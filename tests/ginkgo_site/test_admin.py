@@ -29,7 +29,7 @@ from portfolios import services
 from portfolios.models import Assignment, Checkpoint, Command, LedgerEntry, Portfolio, Revision
 from tests.ginkgo_site import books
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("redis_away")]
 
 WRITTEN_BY_THE_PLATFORM: list[Any] = [
     *(Assignment, BrokerFill, BrokerOrder, CancelRequest, Checkpoint, Command, FencedMessage, Fill, LedgerEntry),
