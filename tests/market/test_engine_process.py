@@ -6,12 +6,14 @@ import json
 import random
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 
 import msgspec
 import pytest
 
 from market.messages import decode_feedback, encode
 from market.topics import ORDERS_SUBMISSION
+from portfolios import livestate
 from tests.market.desk_support import cancel_of
 from tests.market.engine_support import Engine, Trader, books, engine, make_portfolios
 from tests.market.log_support import FeedbackReader
@@ -72,7 +74,7 @@ def test_killed_at_random_moments_it_loses_and_repeats_nothing(ready, reader):
     running = Engine(ready)
     try:
         running.wait_until_ready()
-        for _ in range(3):
+        for _ in range(2):
             deadline = time.monotonic() + moments.uniform(0.3, 1.5)
             while time.monotonic() < deadline:
                 trader.order(len(trader.sent) % 4)
@@ -112,63 +114,74 @@ def test_two_engines_share_the_orders_and_one_takes_over_from_the_other(ready, r
     judge(books(ready, trader.portfolio_ids), trader, reader)
 
 
-def test_the_button_ends_working_orders_within_a_second_and_outlasts_a_restart(ready, reader):
-    trader = Trader(make_portfolios(ready, 1))
-    with engine(ready) as running:
-        working = trader.order(order_type="limit", price=9.2)
-        eventually(lambda: told(reader, working) == ["ack"], timeout=20)
-        assert ready.run("engine", "stop").returncode == 1  # without --yes and without anybody to ask
-        done = ready.run("engine", "stop", "--yes", "--json")
-        stopped = time.monotonic()
-        assert json.loads(done.stdout)["switch"] == "off"
-        eventually(lambda: told(reader, working) == ["ack", "cancelled"], timeout=10)
-        assert time.monotonic() - stopped < 1.0
-        assert reason(reader, working) == "engine_stopped"
-        eventually(lambda: status(ready)["engine_status"] == "stopped", timeout=10)
-        assert running.terminate() == 0
-    with engine(ready):
-        refused = trader.order()
-        eventually(lambda: told(reader, refused) == ["rejected"], timeout=20)
-        assert reason(reader, refused) == "engine_stopped"
-        assert ready.run("engine", "start").returncode == 0
-        wanted = trader.order()
-        trader.tick()
-        eventually(lambda: told(reader, wanted) == ["ack", "filled"], timeout=20)
+@pytest.fixture(scope="module")
+def running(ready) -> Iterator[list[Engine]]:
+    """One engine for the tests that follow; who ends it, starts the next."""
+    current = [Engine(ready)]
+    current[0].wait_until_ready()
+    yield current
+    if current[0].process.poll() is None:
+        current[0].kill()
 
 
-def test_a_stale_owner_gets_no_answer_poison_stops_nothing_and_a_resend_is_answered_again(ready, reader):
+def test_a_stale_owner_gets_no_answer_poison_stops_nothing_and_a_resend_is_answered_again(ready, running, reader):
     trader = Trader(make_portfolios(ready, 1))
-    with engine(ready):
-        stale = trader.order(epoch=6)
-        trader.feed.write(ORDERS_SUBMISSION, trader.portfolio_ids[0], b"\xff not a message")
-        order = trader.order(order_type="limit", price=9.2)
-        eventually(lambda: told(reader, order) == ["ack"], timeout=20)
-        before = len(reader.seen)
-        trader.send(order)
-        eventually(lambda: len(reader.read()) == before + 1, timeout=20)
-        assert reader.seen[-1] == reader.seen[-2]
-        wish = cancel_of(order)
-        trader.feed.write(ORDERS_SUBMISSION, order.portfolio_id, encode(wish))
-        eventually(lambda: told(reader, order) == ["ack", "cancelled"], timeout=20)
-        assert told(reader, stale) == []
-        assert status(ready)["fenced"] >= 1
+    stale = trader.order(epoch=6)
+    trader.feed.write(ORDERS_SUBMISSION, trader.portfolio_ids[0], b"\xff not a message")
+    order = trader.order(order_type="limit", price=9.2)
+    eventually(lambda: told(reader, order) == ["ack"], timeout=20)
+    before = len(reader.seen)
+    trader.send(order)
+    eventually(lambda: len(reader.read()) == before + 1, timeout=20)
+    assert reader.seen[-1] == reader.seen[-2]
+    wish = cancel_of(order)
+    trader.feed.write(ORDERS_SUBMISSION, order.portfolio_id, encode(wish))
+    eventually(lambda: told(reader, order) == ["ack", "cancelled"], timeout=20)
+    assert told(reader, stale) == []
+    eventually(lambda: int(said("fenced")) >= 1, timeout=5)
+
+
+def test_the_status_says_whether_an_engine_runs(ready, running):
+    eventually(lambda: said("pid") == str(running[0].process.pid), timeout=10)
+    found = status(ready)
+    assert found["engine_status"] == "running"
+    assert (found["pid"], found["broker"], found["switch"]) == (running[0].process.pid, "simulation", "on")
+    table = ready.run("engine", "status").stdout
+    assert "running" in table and max(map(len, table.splitlines())) <= 80
+
+
+def test_the_button_ends_working_orders_within_a_second_and_outlasts_a_restart(ready, running, reader):
+    trader = Trader(make_portfolios(ready, 1))
+    working = trader.order(order_type="limit", price=9.2)
+    eventually(lambda: told(reader, working) == ["ack"], timeout=20)
+    assert ready.run("engine", "stop").returncode == 1  # without --yes and without anybody to ask
+    done = ready.run("engine", "stop", "--yes", "--json")
+    stopped = time.monotonic()
+    assert json.loads(done.stdout)["switch"] == "off"
+    eventually(lambda: told(reader, working) == ["ack", "cancelled"], timeout=10)
+    assert time.monotonic() - stopped < 1.0
+    assert reason(reader, working) == "engine_stopped"
+    eventually(lambda: said("engine_status") == "stopped", timeout=10)
+    assert running[0].terminate() == 0
+    assert said("engine_status") == "down"
+    running[0] = Engine(ready)
+    refused = trader.order()
+    eventually(lambda: told(reader, refused) == ["rejected"], timeout=40)
+    assert reason(reader, refused) == "engine_stopped"
+    assert ready.run("engine", "start").returncode == 0
+    wanted = trader.order()
+    trader.tick()
+    eventually(lambda: told(reader, wanted) == ["ack", "filled"], timeout=20)
+
+
+def said(field: str) -> str | None:
+    return livestate.client().hget(livestate.ENGINE_STATUS, field)
 
 
 def status(stack) -> dict:
     done = stack.run("engine", "status", "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
-
-
-def test_the_status_says_whether_an_engine_runs(ready):
-    with engine(ready) as running:
-        eventually(lambda: status(ready)["engine_status"] == "running", timeout=10)
-        found = status(ready)
-        assert (found["pid"], found["broker"], found["switch"]) == (running.process.pid, "simulation", "on")
-        assert running.terminate() == 0
-    assert status(ready)["engine_status"] == "down"
-    table = ready.run("engine", "status").stdout
-    assert "down" in table and max(map(len, table.splitlines())) <= 80
 
 
 def test_what_keeps_it_from_running_is_one_line(tmp_path):

@@ -1,0 +1,81 @@
+"""A submission is never skipped while a server is away, and none stops the others (SPEC M2)."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import IntegrityError, OperationalError
+
+from market.brokers.port import BrokerUnavailable
+from market.submissions import Partitions, Submissions
+from tests.market.desk_support import Alerts, Market, make_desk, make_portfolio, state_of, submission
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def desk():
+    return make_desk(Market())
+
+
+@pytest.fixture
+def alerts():
+    return Alerts()
+
+
+@pytest.fixture
+def submissions(desk, alerts, monkeypatch):
+    monkeypatch.setattr("market.submissions._BACK_OFF", (0.0,))
+    return Submissions(lambda: None, desk, Partitions(), alerts)
+
+
+def failing(desk, monkeypatch, faults):
+    """`desk.receive` raises each of `faults` (None: not) in turn, then works."""
+    receive = desk.receive
+
+    def sometimes(messages, now):
+        fault = faults.pop(0) if faults else None
+        if fault is not None:
+            raise fault
+        return receive(messages, now)
+
+    monkeypatch.setattr(desk, "receive", sometimes)
+
+
+def test_while_the_database_is_away_the_batch_waits(submissions, desk, alerts, monkeypatch):
+    order = submission(make_portfolio())
+    failing(desk, monkeypatch, [OperationalError("gone"), BrokerUnavailable("gone"), OperationalError("still gone")])
+    assert submissions._take_in([order], threading.Event())
+    assert state_of(order) == "accepted"
+    assert {kind for kind, _ in alerts.raised} == {"component_error"}
+
+
+def test_a_stop_ends_the_waiting_and_nothing_counts_as_taken_in(submissions, desk, monkeypatch):
+    stop = threading.Event()
+    stop.set()
+    failing(desk, monkeypatch, [OperationalError("gone")] * 3)
+    assert not submissions._take_in([submission(make_portfolio())], stop)
+
+
+@pytest.mark.parametrize("fault", [IntegrityError("impossible"), ZeroDivisionError("a defect of ours")])
+def test_a_message_that_makes_it_fail_is_alerted_and_the_others_are_taken_in(
+    submissions, desk, alerts, monkeypatch, fault
+):
+    portfolio = make_portfolio()
+    orders = [submission(portfolio) for _ in range(3)]
+    failing(desk, monkeypatch, [fault, None, fault])  # all three at once, then the second of them
+    assert submissions._take_in(orders, threading.Event())
+    assert [state_of(each) for each in (orders[0], orders[2])] == ["accepted", "accepted"]
+    assert [orders[1].order_id in message for _, message in alerts.raised] == [True]
+
+
+def test_portfolios_are_an_engines_by_the_partition_of_their_id():
+    mine = Partitions()
+    ids = [f"portfolio-{n}" for n in range(50)]
+    assert not any(map(mine, ids))
+    mine.become(frozenset(range(10)), 10)
+    assert all(map(mine, ids))
+    mine.keep(frozenset({1, 2}))
+    lost = mine.only(frozenset(range(3, 10)) | {0})
+    assert all(mine(each) != lost(each) for each in ids)
