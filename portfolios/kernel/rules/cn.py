@@ -197,9 +197,7 @@ def _timeline(rule: str, scope: str, exchange: str | None) -> tuple[list[date], 
     records = [
         record
         for record in marina_rules.records()
-        if record.rule == rule
-        and record.scope == scope
-        and (exchange is None or exchange == "BJSE" or exchange in record.market.split("+"))
+        if record.rule == rule and record.scope == scope and (exchange is None or exchange in record.market.split("+"))
     ]
     for record in sorted(records, key=lambda record: record.effective_from):
         since = date.fromisoformat(record.effective_from)
