@@ -13,6 +13,7 @@ from market.alerting import Alerter
 from market.brokers import make_broker
 from market.bus import bootstrap, make_consumer, make_producer
 from market.engine.books import Books
+from market.engine.commands import CommandDoor
 from market.engine.desk import Desk
 from market.engine.intake import Intake
 from market.engine.rulebook import Rulebook
@@ -63,6 +64,7 @@ class EngineService:
             "outbox": EngineThread("outbox", self._outbox.run),
             "broker": EngineThread("broker-news", BrokerWatch(self._broker, desk, mine).run),
             "switch": EngineThread("switch", SwitchWatch(desk, mine, config.switch_interval).run),
+            "commands": EngineThread("commands", CommandDoor(self.slot.name, alerter).run),
             "status": EngineThread("status", StatusBoard(self._facts).run),
             "submissions": EngineThread("submissions", self._submissions.run),
         }
@@ -94,6 +96,7 @@ class EngineService:
 
         # 1. Nothing new comes in; what is being taken in is finished.
         self._end(self._threads["submissions"], left())
+        self._threads["commands"].stopping.set()
         self._end(self._threads["switch"], left())
         # 2. The broker works no more; its last news is booked.
         self._broker.stop(left(3.0))
@@ -105,6 +108,7 @@ class EngineService:
         # 4. Offsets, then the partitions; a later reader finds nothing undone.
         if not self._threads["submissions"].is_alive():
             self._submissions.close()
+        self._end(self._threads["commands"], left(1.0))
         self._end(self._threads["status"], left(1.5))
         self._alerts.flush(left(1.0))
 

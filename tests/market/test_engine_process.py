@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import random
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
 
-from market.messages import decode_feedback, encode
-from market.topics import ORDERS_SUBMISSION
+from market.messages import ControlCommand, decode_feedback, encode
+from market.topics import CONTROL_COMMANDS, ORDERS_SUBMISSION
 from portfolios import livestate
 from tests.market.desk_support import cancel_of
 from tests.market.engine_support import Engine, Trader, books, engine, make_portfolios
@@ -168,7 +170,11 @@ def test_the_button_ends_working_orders_within_a_second_and_outlasts_a_restart(r
     refused = trader.order()
     eventually(lambda: told(reader, refused) == ["rejected"], timeout=40)
     assert reason(reader, refused) == "engine_stopped"
-    assert ready.run("engine", "start").returncode == 0
+    start = ControlCommand(
+        timestamp=datetime.now(UTC), command_id=str(uuid.uuid4()), command_type="engine.start", target_id="engine"
+    )
+    trader.feed.write(CONTROL_COMMANDS, "engine", encode(start))
+    eventually(lambda: said("engine_status") == "running", timeout=30)
     wanted = trader.order()
     trader.tick()
     eventually(lambda: told(reader, wanted) == ["ack", "filled"], timeout=20)
