@@ -1,0 +1,44 @@
+"""The benchmarks there are, and how one is run: servers of its own where it needs them, a process of its own always."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from ginkgo_site.bench import servers
+from ginkgo_site.bench.errors import BenchError
+from ginkgo_site.bench.outcome import Outcome
+from ginkgo_site.bench.programs import module
+from ginkgo_site.supervisor.detach import environment
+
+_TIMEOUT_S = 900.0
+NEEDS_SERVERS = {"routing": True}
+NAMES = tuple(NEEDS_SERVERS)
+
+
+def run(names: Sequence[str]) -> list[Outcome]:
+    """All of them, one after the other. Raises BenchError at the first that cannot be run."""
+    return [outcome for name in names for outcome in run_one(name)]
+
+
+def run_one(name: str) -> list[Outcome]:
+    if not NEEDS_SERVERS[name]:
+        return _run(name, {})
+    with servers.running() as env:
+        return _run(name, env)
+
+
+def _run(name: str, env: Mapping[str, str]) -> list[Outcome]:
+    done = subprocess.run(
+        module("ginkgo_site.bench.one", name),
+        env={**environment(), **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise BenchError(f"{name} was not measured (exit code {done.returncode})")
+    return msgspec.json.decode(done.stdout.splitlines()[-1], type=list[Outcome])

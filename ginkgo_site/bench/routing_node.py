@@ -1,0 +1,97 @@
+"""One measured run of a node over a topic that is already full: the live path, from the first message to the last.
+
+`python -m ginkgo_site.bench.routing_node COUNT PORTFOLIOS` in the home of a benchmark, with portfolios placed; prints
+one JSON line. It is a whole `nodes.node.Node` with all its threads and real checkpoints; only where its live stream
+begins differs: at the first message of the log, not behind the last.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import django
+from confluent_kafka import Consumer
+
+_TIMEOUT_S = 240.0
+
+
+class _FromTheStart(Consumer):
+    """Calls the log's beginning its end, so that a portfolio that joins begins its live stream there."""
+
+    def get_watermark_offsets(self, *args: Any, **options: Any) -> tuple[int, int] | None:
+        found = super().get_watermark_offsets(*args, **options)
+        return None if found is None else (found[0], found[0])
+
+
+def main(expected: int, portfolios: int) -> dict[str, Any]:
+    """Route and apply `expected` messages; what that took, and what was counted."""
+    from django.conf import settings
+
+    from ginkgo_site.bench.ground import NODE_ID
+    from market import bus
+    from nodes import garbage
+    from nodes.node import Node
+
+    class _Node(Node):
+        def _build(self) -> None:
+            super()._build()
+            reader = {"bootstrap.servers": bus.bootstrap(), "enable.partition.eof": True, "auto.offset.reset": "error"}
+            self._context = replace(
+                self._context,
+                make_reader=lambda client_id: _FromTheStart({**reader, "group.id": f"unused.{client_id}"}),
+            )
+
+    config = settings.GINKGO
+    node = _Node(NODE_ID, config.node, config.home, config.kafka.partition_pruning, portfolios)
+    node.prepare()
+    market = node._market
+    market.paused.set()
+    garbage.settle()
+    node.start()
+    deadline = time.monotonic() + _TIMEOUT_S
+    pause = threading.Event()
+
+    def wait(condition: Callable[[], bool], what: str, every: float) -> None:
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{what} after {_TIMEOUT_S:g} s")
+            pause.wait(every)
+
+    wait(lambda: sum(p.running.is_set() for p in node._processors.values()) == portfolios, "not all run", 0.02)
+    processors = list(node._processors.values())
+
+    def all_applied() -> bool:
+        return not any(p.queued or (p._market is None or p._market.halted is not None) for p in processors)
+
+    begun, cpu = time.monotonic(), time.process_time()
+    market.paused.clear()
+    wait(lambda: market.seen >= expected, "messages are still to be read", 0.01)
+    wait(all_applied, "events are still to be applied", 0.001)
+    seconds, cpu = time.monotonic() - begun, time.process_time() - cpu
+    found = {
+        "messages": expected,
+        "seconds": seconds,
+        "cpu_seconds": cpu,
+        "applied": sum(p.applied for p in processors),
+        "dropped": sum(p.drops for p in processors),
+        "overflows": sum(p.pressures for p in processors),
+        "orders": node._sender.sent,
+        "checkpoints": node._checkpointer.written,
+    }
+    node.stop()
+    return found
+
+
+if __name__ == "__main__":
+    django.setup()
+    logging.getLogger().setLevel("ERROR")
+    for name in ("nodes", "market"):
+        logging.getLogger(name).setLevel("ERROR")
+    sys.stdout.write(json.dumps(main(int(sys.argv[1]), int(sys.argv[2]))) + "\n")
