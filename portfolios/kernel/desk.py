@@ -182,10 +182,10 @@ class Desk:
     # Closing -------------------------------------------------------------------------------------------------------
 
     def _exit(self, watch: Watch, occasion: _Occasion, wish: Wish) -> None:
+        self._cancel_opening(watch, occasion, wish.source, wish.reason)
         position = watch.position
         if position is None:
             return
-        self._cancel_opening(watch, occasion, wish.source, wish.reason)
         direction = SELL if position.volume > 0 else BUY
         available = position.available
         if available <= 0 or self._waits(watch, occasion.tick):

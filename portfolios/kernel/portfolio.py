@@ -359,7 +359,11 @@ class Portfolio:
     def _collect(self, exits: dict[str, Wish], rule: RiskRule, wish: Exit | None, code: str) -> None:
         if wish is None:
             return
-        for each in list(self._ledger.positions) if wish.everything else [code]:
+        codes = [code]
+        if wish.everything:
+            opening = (each.order.code for each in self._ledger.orders.values() if not each.closes)
+            codes = list(dict.fromkeys([*self._ledger.positions, *opening]))
+        for each in codes:
             exits.setdefault(each, Wish(type(rule).__name__, wish.reason))
 
     def _refuse(self, watch: Watch, tick: PriceUpdate) -> None:

@@ -24,7 +24,7 @@ class Verdict(NamedTuple):
 
 
 class Exit(NamedTuple):
-    """A risk rule's own wish to leave the code of the tick, or (`everything`) all that is held."""
+    """A risk rule's own wish to leave the code of the tick, or (`everything`) all that is held or being bought."""
 
     reason: str
     everything: bool = False

@@ -106,6 +106,8 @@ def test_after_a_drawdown_nothing_is_bought_until_the_pause_is_over(pause, buys_
     assert bool(bought) is buys_again
     if buys_again:
         assert (bought[0].timestamp - close_of(3)).days >= 5
+        # The peak has begun anew: what is bought now is not sold again at once.
+        assert all(order.direction == BUY for order in held.orders if order.timestamp >= bought[0].timestamp)
 
 
 @pytest.mark.parametrize(
@@ -168,3 +170,25 @@ def test_the_bounds_of_a_rule_are_exactly_where_it_begins_to_speak(name, percent
     position.last_price = max((low if at_low or high >= NEVER else high) + step, 1)
     speaks = rule.on_price(position, tick(1.0, day(0)), view=None) is not None
     assert speaks == (position.last_price <= low or position.last_price >= high)
+
+
+def test_an_exit_takes_back_what_is_still_being_bought():
+    held = market(1, risks={"LossLimitRisk": {"loss_limit": 5}})
+    morning = day(0) + timedelta(hours=2)
+    held.show(tick(10.0, morning))
+    held.show(tick(10.0, morning + timedelta(seconds=1), volume=1_000, prev_close=10.0))
+    assert held.portfolio.open_orders()[0].remaining == 9_000
+    held.show(tick(9.1, morning + timedelta(seconds=2), volume=0, prev_close=10.0))
+    (cancel,) = held.cancels
+    assert cancel.order_id == held.orders[0].order_id
+    assert held.portfolio.open_orders() == []
+
+
+def test_a_drawdown_takes_back_buys_of_every_code():
+    held = market(1, risks={"MaxDrawdownRisk": {"max_drawdown": 1}}, amount=400_000, codes=[CODE, OTHER])
+    for number, price in enumerate([10.0, 10.0]):
+        held.show(tick(price, close_of(number), CODE))
+    held.show(tick(10.0, close_of(1), OTHER))
+    held.show(tick(9.5, day(2) + timedelta(hours=2), CODE))
+    assert [cancel.order_id for cancel in held.cancels] == [held.orders[1].order_id]
+    assert (held.orders[2].code, held.orders[2].direction) == (CODE, SELL)
