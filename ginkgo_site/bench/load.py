@@ -1,0 +1,62 @@
+"""A feed in the background: `python -m ginkgo_site.bench.load RATE SECONDS` publishes that many ticks a second.
+
+It prints how many there were as one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import django
+
+from ginkgo_site.bench.programs import module
+from ginkgo_site.supervisor.detach import environment
+
+_SLOT_S = 0.01
+
+
+@contextmanager
+def running(rate: int, seconds: float) -> Iterator[None]:
+    """It runs in a process of its own, which ends with this block at the latest."""
+    process = subprocess.Popen(
+        module("ginkgo_site.bench.load", str(rate), str(seconds)),
+        env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def main(rate: int, seconds: float) -> int:
+    """Publish in slots of 10 ms; how many ticks."""
+    from ginkgo_site.bench import ticks
+    from ginkgo_site.bench.ground import TOPIC
+    from market import bus
+    from market.messages import encode
+
+    producer = bus.make_producer("bench.load", linger_ms=5)
+    pause = threading.Event()
+    begun = time.monotonic()
+    market = ticks.walk(ticks.codes(), int(rate * seconds))
+    sent = 0
+    for tick in market:
+        producer.produce(TOPIC, key=tick.code, value=encode(tick))
+        sent += 1
+        if sent % max(1, int(rate * _SLOT_S)) == 0:
+            producer.poll(0)
+            pause.wait(max(0.0, begun + sent / rate - time.monotonic()))
+    producer.flush(10)
+    return sent
+
+
+if __name__ == "__main__":
+    django.setup()
+    sys.stdout.write(json.dumps({"sent": main(int(sys.argv[1]), float(sys.argv[2]))}) + "\n")
