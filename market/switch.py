@@ -26,7 +26,7 @@ def read() -> Switch:
 
 
 def is_on() -> bool:
-    return EngineSwitch.objects.filter(pk=_ROW, on=False).first() is None
+    return not EngineSwitch.objects.filter(pk=_ROW, on=False).exists()
 
 
 def turn(on: bool, who: str) -> Switch:

@@ -51,8 +51,11 @@ class Books:
 
     def profiles(self, portfolio_ids: Iterable[str]) -> dict[str, Profile]:
         """The portfolios among these ids that exist."""
-        rows = Portfolio.objects.filter(id__in=set(portfolio_ids)).values_list(
-            "id", "market", "initial_cash", "assignment__epoch", "config"
+        # Here and in all that every order asks: no order wanted, and none worked out.
+        rows = (
+            Portfolio.objects.filter(id__in=set(portfolio_ids))
+            .order_by()
+            .values_list("id", "market", "initial_cash", "assignment__epoch", "config")
         )
         return {
             id_: Profile(id_, market, to_units(cash), epoch or 0, _special(config))
@@ -78,7 +81,7 @@ class Books:
     def commitments(self, profiles: dict[str, Profile]) -> dict[str, Commitments]:
         """What the open orders of these portfolios may still do."""
         pending: dict[str, list[Pending]] = defaultdict(list)
-        for order in Order.objects.filter(portfolio_id__in=list(profiles), state__in=OPEN):
+        for order in Order.objects.filter(portfolio_id__in=list(profiles), state__in=OPEN).order_by():
             pending[order.portfolio_id].append(self.pending(order, profiles[order.portfolio_id]))
         return {each: Commitments(pending[each]) for each in profiles}
 

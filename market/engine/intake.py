@@ -111,11 +111,11 @@ class Intake:
         order_ids = {message.order_id for message in messages}
         cancel_ids = {message.cancel_id for message in messages if isinstance(message, OrderCancel)}
         trading = {m.portfolio_id: profiles[m.portfolio_id] for m in messages if m.portfolio_id in profiles}
-        requests = CancelRequest.objects.filter(order_id__in=order_ids, done=False)
+        requests = CancelRequest.objects.filter(order_id__in=order_ids, done=False).order_by()
         return _Known(
             on=switch.is_on(),
             profiles=profiles,
-            orders=Order.objects.in_bulk(list(order_ids)),
+            orders=Order.objects.order_by().in_bulk(list(order_ids)),
             cancels=CancelRequest.objects.in_bulk(list(cancel_ids)) if cancel_ids else {},
             tombstones={row.order_id: row for row in requests},
             commitments=self._books.commitments(trading),

@@ -31,15 +31,15 @@ class Contradiction:
 def record(reports: Sequence[Report], broker: str) -> tuple[int, list[Contradiction]]:
     """Book reports of `broker`. How many answers that gave, and what does not fit. Raises django.db.Error."""
     by_id = {report.order_id: report for report in reports}
-    portfolios = Order.objects.filter(order_id__in=list(by_id)).values_list("portfolio_id", flat=True)
+    portfolios = Order.objects.filter(order_id__in=list(by_id)).order_by().values_list("portfolio_id", flat=True)
     wrong: list[Contradiction] = []
     with writing():
         answers = Answers(set(portfolios))
-        orders = Order.objects.in_bulk(list(by_id))
+        orders = Order.objects.order_by().in_bulk(list(by_id))
         booked: dict[str, set[str]] = defaultdict(set)
         reported = [order_id for order_id, report in by_id.items() if report.executions]
         if reported:
-            rows = Fill.objects.filter(broker=broker, order_id__in=reported)
+            rows = Fill.objects.filter(broker=broker, order_id__in=reported).order_by()
             for order_id, fill_id in rows.values_list("order_id", "fill_id"):
                 booked[order_id].add(fill_id)
         fills: list[Fill] = []
