@@ -24,6 +24,7 @@ INSTALLING = VENV / ".installing"
 LOG = VENV / "pip.log"
 FILES = {"run": ("requirements.txt",), "dev": ("requirements.txt", "requirements-dev.txt")}
 
+ENTRY_POINTS = "[console_scripts]\nginkgo = ginkgo_site.cli:main\n"
 LAUNCHER = """#!{python}
 # Made by `make`: Django's manage.py, from any directory.
 from ginkgo_site.cli import main
@@ -53,7 +54,7 @@ def main(kind: str, forced_python: bool) -> int:
 def key(kind: str) -> str:
     """What a ready `.venv` was made from: its place and the contents of the requirement files."""
     digest = hashlib.sha256(str(ROOT).encode())
-    for name in (*FILES[kind], ".ci/environment.py"):
+    for name in (*FILES[kind], "pyproject.toml", ".ci/environment.py"):
         digest.update((ROOT / name).read_bytes())
     return digest.hexdigest()
 
@@ -155,9 +156,22 @@ class Progress:
 
 
 def add_project() -> None:
-    """The project itself: importable from any directory, and `ginkgo` in `.venv/bin`."""
+    """The project itself: importable from any directory, its version known to Python, `ginkgo` in `.venv/bin`."""
+    import tomllib  # Python 3.11's: an older one shall live long enough to be told that it is too old
+
     site = next((VENV / "lib").glob("python3.*")) / "site-packages"
     (site / "ginkgo_live.pth").write_text(f"{ROOT}\n", encoding="utf-8")
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for old in site.glob("ginkgo_live-*.dist-info"):
+        shutil.rmtree(old)
+    info = site / f"ginkgo_live-{about['version']}.dist-info"
+    info.mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: {about['name']}\nVersion: {about['version']}\n"
+    files = {"METADATA": metadata, "INSTALLER": "make\n", "entry_points.txt": ENTRY_POINTS}
+    for name, text in files.items():
+        (info / name).write_text(text, encoding="utf-8")
+    owned = ["ginkgo_live.pth", "../../../bin/ginkgo", *(f"{info.name}/{name}" for name in (*files, "RECORD"))]
+    (info / "RECORD").write_text("".join(f"{name},,\n" for name in owned), encoding="utf-8")
     launcher = VENV / "bin" / "ginkgo"
     launcher.write_text(LAUNCHER.format(python=PYTHON), encoding="utf-8")
     launcher.chmod(0o755)

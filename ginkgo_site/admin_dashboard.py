@@ -54,7 +54,7 @@ def _cards(orders: dict[str, int], feed: dict[str, Any]) -> list[dict[str, str]]
     return [
         {"title": "Orders filled", "value": f"{orders['filled']:,}", "note": f"of {orders['submitted']:,} submitted"},
         {"title": "Rejected", "value": f"{orders['rejected']:,}", "note": "with a reason each"},
-        {"title": "Fenced", "value": f"{orders['fenced']:,}", "note": "messages of owners no longer owners"},
+        {"title": "Fenced", "value": f"{orders['fenced']:,}", "note": "from owners of the past"},
         {
             "title": "Market data",
             "value": f"{feed['messages']:,}",
@@ -101,7 +101,7 @@ def _portfolios(portfolios: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _fills(fills: list[Fill]) -> dict[str, Any]:
     return {
-        "headers": ["Market time", "Portfolio", "Side", "Code", "Volume", "Price", "Fees"],
+        "headers": ["Market time, UTC", "Portfolio", "Side", "Code", "Volume", "Price", "Fees"],
         "rows": [
             [
                 date_format(fill.event_time, "Y-m-d H:i"),

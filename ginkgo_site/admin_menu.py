@@ -45,7 +45,9 @@ _MENU = {
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """The menu, of the pages that this user may see."""
-    groups = []
+    groups: list[dict[str, Any]] = [
+        {"title": "", "items": [{"title": "Overview", "icon": "monitoring", "link": reverse("admin:index")}]}
+    ]
     for title, entries in _MENU.items():
         items = []
         for name, icon, page in entries:

@@ -47,6 +47,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = ["ginkgo_site.formats"]
 STATIC_URL = "/static/"
 STATIC_ROOT = GINKGO.home / "static"
 

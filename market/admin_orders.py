@@ -65,10 +65,10 @@ class OrderAdmin(ReadOnlyAdmin):
     inlines = (FillInline,)
     fieldsets = (
         (None, {"fields": ("order_id", ("of", "epoch"), ("side", "code", "kind"), ("volume", "filled_volume"))}),
-        ("Fate", {"fields": (("outcome", "reason"), ("broker", "seq", "reserved"), "more")}),
+        ("Fate", {"fields": (("outcome", "reason"), ("broker", "seq", "held"), "more")}),
         ("Time and cause", {"fields": ("cause", ("event_time", "received_at", "updated_at"))}),
     )
-    readonly_fields = ("of", "side", "kind", "outcome", "why", "more")
+    readonly_fields = ("of", "side", "kind", "outcome", "why", "held", "more")
 
     @display(description="Portfolio", ordering="portfolio__name")
     def of(self, order: Order) -> SafeString | str:
@@ -85,6 +85,10 @@ class OrderAdmin(ReadOnlyAdmin):
     @display(description="State", ordering="state", label=STATE_COLOURS)
     def outcome(self, order: Order) -> str:
         return str(OrderState(order.state).label)
+
+    @display(description="Cash held back")
+    def held(self, order: Order) -> str:
+        return amount(order.reserved)
 
     @display(description="Reason", ordering="reason")
     def why(self, order: Order) -> str:

@@ -103,7 +103,7 @@ class CheckpointAdmin(ReadOnlyAdmin):
     def next_offsets(self, checkpoint: Checkpoint) -> SafeString:
         return pretty(checkpoint.offsets)
 
-    @display(description="State")
+    @display(description="State (money in units of 0.0001)")
     def contents(self, checkpoint: Checkpoint) -> SafeString | str:
         state = bytes(checkpoint.state)
         if not state:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 from django import forms
@@ -13,6 +14,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.decorators import action, display
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from portfolios import configs, services
 from portfolios.admin_base import amount, link, listing
@@ -28,9 +30,24 @@ STATUS_COLOURS = {
 }
 
 
+_POSITION = ("Volume", "Available", "Cost price", "Last price", "Profit")
+
+
+class _ConfigField(forms.JSONField):
+    """JSON as a person writes it."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+
+
 class PortfolioForm(forms.ModelForm):  # type: ignore[type-arg]
     """Name, owner and config; a faulty config is refused with each fault's path, a stale one with its version."""
 
+    config = _ConfigField(
+        widget=UnfoldAdminTextareaWidget(
+            attrs={"rows": 24, "style": "font-family:ui-monospace,monospace;font-size:13px;max-width:none"}
+        )
+    )
     seen_version = forms.IntegerField(widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -59,11 +76,11 @@ class PortfolioAdmin(ModelAdmin):
     date_hierarchy = "created_at"
     autocomplete_fields = ("owner",)
     readonly_fields = (
-        *("id", "market", "initial_cash", "version", "state", "status_reason", "wanted", "where", "now"),
+        *("id", "market", "cash", "version", "state", "status_reason", "wanted", "where", "now"),
         *("positions", "more", "created_at", "updated_at"),
     )
     fieldsets = (
-        (None, {"fields": (("name", "owner"), ("market", "initial_cash"), "more")}),
+        (None, {"fields": (("name", "owner"), ("market", "cash"), "more")}),
         ("Now", {"fields": (("state", "wanted", "where"), "status_reason", "now", "positions")}),
         ("Configuration", {"fields": ("version", "config", "seen_version")}),
         ("Record", {"fields": ("id", ("created_at", "updated_at"))}),
@@ -140,12 +157,14 @@ class PortfolioAdmin(ModelAdmin):
             for p in held
         )
         return format_html(
-            '<div class="overflow-x-auto"><table class="w-full text-right tabular-nums"><thead><tr>'
-            '<th class="text-left">Code</th><th>Volume</th><th>Available</th><th>Cost price</th><th>Last price</th>'
-            "<th>Profit</th></tr></thead><tbody>{}</tbody></table></div>",
+            '<div style="{}"><table class="text-right" style="font-variant-numeric:tabular-nums"><thead><tr>'
+            '<th class="text-left">Code</th>{}</tr></thead><tbody>{}</tbody></table></div>',
+            "overflow-x:auto;max-width:calc(100vw - 6rem)",
+            format_html_join("", '<th class="pl-4">{}</th>', ((title,) for title in _POSITION)),
             format_html_join(
                 "",
-                '<tr><td class="text-left">{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>',
+                '<tr><td class="text-left">{}</td><td class="pl-4">{}</td><td class="pl-4">{}</td>'
+                '<td class="pl-4">{}</td><td class="pl-4">{}</td><td class="pl-4">{}</td></tr>',
                 rows,
             ),
         )

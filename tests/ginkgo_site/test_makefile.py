@@ -25,7 +25,7 @@ class Clone:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.venv = path / ".venv"
-        for name in ("Makefile", ".ci"):
+        for name in ("Makefile", ".ci", "pyproject.toml"):
             source = PROJECT / name
             if source.is_dir():
                 shutil.copytree(source, path / name, ignore=shutil.ignore_patterns("__pycache__"))
