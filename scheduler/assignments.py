@@ -8,21 +8,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db import OperationalError
-
 from portfolios import lifecycle
 from portfolios.models import Assignment, Command, Portfolio
 from portfolios.models.portfolio import DesiredState, Status
-from portfolios.ownership import NOBODY, Ownership, hand_over
+from portfolios.ownership import NOBODY, Ownership
 from scheduler import commands, moves
+from scheduler.handover import give
 from scheduler.models import Requirement
 from scheduler.planner import Move, PortfolioDemand
 
 log = logging.getLogger(__name__)
 
 _STOP_AGAIN_AFTER = timedelta(seconds=30)
-_LOCKED = {1205, 1213}
-"""MySQL: lock wait timeout, deadlock. One row's trouble, not the database's."""
 
 
 @dataclass(frozen=True)
@@ -91,20 +88,6 @@ def _apply_one(move: Move, owner: Ownership, now: datetime) -> bool:
     return True
 
 
-def give(owner: Ownership, target: str, reason: str) -> Ownership | None:
-    """Hand over at once; None if somebody else was quicker or holds the row's lock."""
-    try:
-        given = hand_over(owner, target, reason)
-    except OperationalError as error:
-        if not _is_lock(error):
-            raise
-        log.warning("Portfolio %s is locked by somebody, left to the next tick: %s", owner.portfolio_id, error)
-        return None
-    if given is None:
-        log.info("Portfolio %s has another owner by now: left as it is", owner.portfolio_id)
-    return given
-
-
 def stop_unwanted(holdings: Holdings, live: frozenset[str], now: datetime) -> int:
     """Ask the nodes to stop what shall not run; release what a dead node cannot give back. How many it was."""
     unwanted = holdings.to_stop()
@@ -146,7 +129,3 @@ def requires(labels: object) -> tuple[tuple[str, str], ...]:
     if not isinstance(labels, dict):
         return ()
     return tuple(sorted((str(key), str(value)) for key, value in labels.items()))
-
-
-def _is_lock(error: OperationalError) -> bool:
-    return bool(error.args) and (error.args[0] in _LOCKED or "locked" in str(error.args[0]))

@@ -26,7 +26,7 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from portfolios import livestate
-from scheduler import assignments, commands, moves, plan_store, planner, registry, wires
+from scheduler import assignments, commands, handover, moves, plan_store, planner, registry, wires
 from scheduler.lease import Lease
 from scheduler.models import Plan
 from scheduler.registry import Census
@@ -79,6 +79,18 @@ def check(clock: Callable[[], datetime] = utcnow) -> Outcome:
     return _hold_and_run("heartbeat check", False, None, clock)
 
 
+def settle(clock: Callable[[], datetime] = utcnow) -> int:
+    """Close the planned moves that are over, and tell everybody; how many are still under way. Needs no lease."""
+    try:
+        handover.wait_briefly_for_locks()
+        if moves.settle_by_what_mysql_says(clock()):
+            check(clock)
+        return len(moves.under_way())
+    except DatabaseError as error:
+        log.error("The database does not answer, the moves under way wait: %s", _short(error))
+        return 0
+
+
 def _hold_and_run(trigger: str, full: bool, threshold: int | None, clock: Callable[[], datetime]) -> Outcome:
     _last_round[0] = time.monotonic()
     try:
@@ -114,6 +126,7 @@ class _Round:
 
     def run(self) -> Outcome:
         now = self.clock()
+        handover.wait_briefly_for_locks()
         try:
             census = registry.take_census(now)
             news = census.verdict.changed

@@ -14,7 +14,7 @@ from django.conf import settings
 from portfolios.models import Assignment, Portfolio
 from portfolios.models.portfolio import DesiredState
 from portfolios.ownership import NOBODY, Ownership
-from scheduler import assignments, commands, moves, planner, registry, requests
+from scheduler import assignments, commands, handover, moves, planner, registry, requests
 from scheduler.models import Node, Requirement
 from scheduler.models.node import NodeState
 
@@ -52,7 +52,7 @@ def migrate(portfolio_id: str, target: str, source: str = "", issued_by: str = "
         requests.request_settling()
         timeout = float(settings.GINKGO.scheduler.move_timeout)
         return Answer(True, "", portfolio_id, owner.node_id, target, timeout)
-    given = assignments.give(owner, target, reason)
+    given = handover.give(owner, target, reason)
     if given is None:
         return Answer(False, "it has just got another owner: look again", portfolio_id, owner.node_id, target)
     commands.send(commands.MIGRATE_IN, portfolio_id, target, given.epoch, {"source": owner.node_id}, issued_by)

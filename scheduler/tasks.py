@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-import time
 
 from celery import shared_task
 from celery.signals import beat_init, worker_shutting_down
-from django.conf import settings
 
 from scheduler import beat_seed, cycle, requests
-
-log = logging.getLogger(__name__)
 
 SETTLE_EVERY = 0.2
 """Seconds between looks at moves under way, so that the target hears of its portfolio at once."""
@@ -33,16 +28,12 @@ def check_heartbeats() -> None:
 
 @shared_task(name=requests.SETTLE, ignore_result=True)
 def settle_moves() -> None:
-    """Look at the moves under way until none is, or the slowest has had its time; one such watch a process."""
+    """Look at the moves under way until none is; each ends by its deadline. One such watch a process."""
     if not _settling.acquire(blocking=False):
         return
     try:
-        deadline = time.monotonic() + settings.GINKGO.scheduler.move_timeout + 1
-        while time.monotonic() < deadline and not cycle.halt.is_set():
-            outcome = cycle.check()
-            if outcome.result != cycle.BUSY and not outcome.open_moves:
-                return
-            cycle.halt.wait(SETTLE_EVERY)
+        while cycle.settle() and not cycle.halt.wait(SETTLE_EVERY):
+            pass
     finally:
         _settling.release()
 

@@ -12,7 +12,7 @@ from portfolios.models.command import CommandState
 from portfolios.models.portfolio import DesiredState
 from portfolios.ownership import Ownership, hand_over
 from scheduler import cycle, moves
-from scheduler.models import PlannedMove
+from scheduler.models import Plan, PlannedMove
 from tests.scheduler.conftest import Clock, Herd, owner_of
 
 Make = Callable[..., str]
@@ -58,6 +58,14 @@ def test_when_the_source_has_handed_over_the_target_is_told(
     assert "Portfolio p1 migrated successfully" in caplog.text
     assert "Migration completed in 1.5s" in caplog.text
     assert not PlannedMove.objects.exists()
+
+
+def test_a_move_is_settled_without_waiting_for_the_next_check(herd: Herd, moving: str, clock: Clock) -> None:
+    assert cycle.settle(clock) == 1
+    assert hand_over(owner_of("p1"), "n2", "the source's last checkpoint")
+    assert cycle.settle(clock) == 0
+    assert herd.queue("n2")[0]["command_type"] == "portfolio.migrate_in"
+    assert Plan.objects.first().placements == {"p1": ["n2", 4]}
 
 
 def test_past_its_deadline_the_scheduler_takes_the_epoch(herd: Herd, moving: str, clock: Clock) -> None:

@@ -26,7 +26,7 @@ from portfolios import livestate
 from scheduler import requests
 from tests.scheduler.conftest import Herd
 from tests.support import eventually
-from tests.support.stack import RunningStack
+from tests.support.stack import RunningStack, run
 
 FAST = {
     "GINKGO_SCHEDULER__HEARTBEAT_CHECK_INTERVAL": "1",
@@ -190,18 +190,45 @@ def test_two_schedulers_and_one_killed_in_the_middle_give_each_portfolio_one_own
     assert len(json.loads(last)) == 200
 
 
-def test_without_tables_it_says_what_to_do(tmp_path: Path) -> None:
-    from tests.support.stack import run
+def test_a_planned_move_ends_as_soon_as_the_source_hands_over_or_its_time_is_up(
+    platform: Platform, tmp_path: Path
+) -> None:
+    platform.seed(2)
+    platform.herd.beat("n1")
+    variables = {"GINKGO_SCHEDULER__MOVE_TIMEOUT": "4", "GINKGO_SCHEDULER__HEARTBEAT_CHECK_INTERVAL": "60"}
+    with platform.scheduler(tmp_path / "run.log", **variables):
+        eventually(lambda: platform.placed() == 2, timeout=30)
+        platform.herd.beat("n2")
+        assert requests.request_tick("n2 is there")
+        eventually(lambda: len(platform.rows("SELECT node_id FROM scheduler_node")) == 2)
+        for portfolio_id in ("p0000", "p0001"):
+            words = ("scheduler", "migrate", portfolio_id, "--to", "n2")
+            done = run(platform.stack.home, *words, variables=variables)
+            assert done.returncode == 0, done.stderr
 
-    done = run(tmp_path, "scheduler", "run")
+        # The source of the first answers, as a node does: one transaction. That of the second says nothing.
+        with platform.engine.begin() as connection:
+            for table, change in (("assignment", "node_id = 'n2', epoch = 2"), ("checkpoint", "epoch = 2")):
+                statement = f"UPDATE portfolios_{table} SET {change} WHERE portfolio_id = 'p0000' AND epoch = 1"
+                connection.execute(sqlalchemy.text(statement))
+        began = time.monotonic()
+        eventually(lambda: [c["target_id"] for c in platform.herd.queue("n2")][:1] == ["p0000"], interval=0.02)
+        assert time.monotonic() - began < 2
+        eventually(lambda: platform.rows("SELECT node_id FROM portfolios_assignment") == [("n2",)] * 2, timeout=15)
+    owners = platform.rows("SELECT portfolio_id, node_id, epoch FROM portfolios_assignment ORDER BY portfolio_id")
+    assert owners == [("p0000", "n2", 2), ("p0001", "n2", 2)]
+    assert platform.rows("SELECT * FROM scheduler_plannedmove") == []
+
+
+def test_without_tables_it_says_what_to_do(tmp_path: Path) -> None:
+    # Where a MySQL is given its own `mysql` is a database without our tables; an embedded one is empty anyway.
+    done = run(tmp_path, "scheduler", "run", variables={"GINKGO_MYSQL__DATABASE": "mysql"})
     assert done.returncode != 0
     assert done.stderr.strip().endswith("the database has no tables yet: run 'ginkgo data init'")
     assert "Traceback" not in done.stderr
 
 
 def test_without_redis_it_waits_with_one_line_and_stops_when_asked(servers: RunningStack, tmp_path: Path) -> None:
-    from tests.support.stack import run
-
     assert run(tmp_path, "migrate", "-v", "0").returncode == 0
     log = tmp_path / "run.log"
     with log.open("wb") as file:
