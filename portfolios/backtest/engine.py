@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from itertools import chain
 from typing import Any, TypeAlias
 
 from portfolios.backtest.errors import BacktestError
-from portfolios.backtest.places import Locate, Place, locate
+from portfolios.backtest.places import NEVER, Locate, Place, locate
 from portfolios.backtest.result import Refusal, Result, Traded
 from portfolios.kernel.events import Cause, Feedback, FeedbackType, PriceUpdate
 from portfolios.kernel.exchange import Expired, Fill, Resting, advance, match, rest
@@ -32,7 +32,6 @@ Gate: TypeAlias = Callable[[Order, Portfolio], str | None]
 
 FEEDBACK_TOPIC = "ginkgo.live.orders.feedback"
 
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _STATUS: dict[FeedbackType, str] = {
     "order_ack": "accepted",
     "order_partially_filled": "partially_filled",
@@ -54,7 +53,7 @@ class _Partition:
 
 
 class _Line:
-    """One code: its place in the log, last good price, and what this session's price limits follow from (0: nothing)."""
+    """One code: its place in the log, last good price, and what its session's limits follow from (0: nothing)."""
 
     __slots__ = ("base", "partition", "price", "resting")
 
@@ -93,7 +92,7 @@ class Backtest:
         self._seqs: dict[str, int] = {}
         self._code_of: dict[str, str] = {}
         self._session: Session | None = None
-        self._end = _NEVER
+        self._end = NEVER
         self._result = Result(portfolio.portfolio_id, self._rules.currency, portfolio.initial_cash)
         self._result.closes = {code: array("d") for code in portfolio.config.codes}
 
@@ -136,9 +135,9 @@ class Backtest:
         lines = self._lines
         apply = self._portfolio.apply
         make: Any = tuple.__new__  # a third quicker than the NamedTuple's own constructor
-        session_end = _NEVER
+        session_end = NEVER
         bars = 0
-        last = _NEVER
+        last = NEVER
         tick: PriceUpdate | None = None
         try:
             for tick in stream:

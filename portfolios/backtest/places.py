@@ -6,12 +6,16 @@ Topics and partitioner are those of SPEC section 3: the key is the code, its par
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import NamedTuple, TypeAlias
 
 from portfolios.kernel.codes import market_of
 
 PARTITIONS = 10
 """Of a market's topic, where the configuration says nothing else."""
+
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before every price."""
 
 _TOPIC = "ginkgo.live.market.data"
 _MASK = 0xFFFFFFFF

@@ -1,0 +1,42 @@
+"""Where a backtest's prices come from: the sample, a CSV file or a Parquet file, read as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from portfolios.backtest.csv_file import CsvFile
+from portfolios.backtest.errors import BacktestError
+from portfolios.backtest.parquet_file import ParquetFile
+from portfolios.backtest.sample import Sample
+from portfolios.kernel.events import PriceUpdate
+from portfolios.kernel.rules import MarketRules
+
+
+class Source(Protocol):
+    """Prices in the order of their time. `done` is the share of it that has been read, from 0 to 1."""
+
+    @property
+    def done(self) -> float: ...
+
+    def ticks(self) -> Iterator[PriceUpdate]:
+        """From the beginning, every time. BacktestError for what cannot be read, with the row it is in."""
+
+
+def open_source(data: str, codes: Sequence[str], rules: MarketRules) -> Source:
+    """`data` is `sample`, or the name of a .csv or .parquet file; `codes` are those that will be traded.
+
+    BacktestError for another, for a file that is not there, and for one without the columns it needs.
+    """
+    if data == "sample":
+        return Sample(codes, rules)
+    path = Path(data)
+    if not path.is_file():
+        what = "is a directory" if path.is_dir() else "there is no such file"
+        raise BacktestError(f"{data}: {what}; --data takes 'sample', a .csv or a .parquet file")
+    if path.suffix.lower() == ".csv":
+        return CsvFile(path, codes, rules)
+    if path.suffix.lower() in (".parquet", ".pq"):
+        return ParquetFile(path, codes, rules)
+    raise BacktestError(f"{data}: --data takes 'sample', a .csv or a .parquet file")
