@@ -47,6 +47,8 @@ OUTBOX_TOPIC = "ginkgo.outbox"
 _TRIES = 3
 _PAUSE = 0.05
 _VIEW_EVERY = 1.0
+_DRAINING = 2 / 3
+"""Of the time until its deadline that a portfolio which ends may spend on its queue and on answers."""
 
 
 class Discarded(Exception):
@@ -55,6 +57,20 @@ class Discarded(Exception):
 
 class Interrupted(Exception):
     """It is to stop and is not live: what it has in memory goes no further than its last checkpoint."""
+
+
+class Pace:
+    """How many events are applied in one go: as many as take some ten milliseconds, be they quick or slow."""
+
+    def __init__(self) -> None:
+        self.size = 1
+
+    def learn(self, count: int, seconds: float) -> None:
+        """The last go was of `count` events and took so long."""
+        if seconds > 0.02:
+            self.size = max(1, min(self.size, count) // 2)
+        elif seconds < 0.005 and count >= self.size:
+            self.size = min(2048, self.size * 2)
 
 
 class Processor(NodeThread):
@@ -85,6 +101,7 @@ class Processor(NodeThread):
         self._unwritable = ""
         self._sent_at: dict[str, float] = {}
         self._resend_now = threading.Event()
+        self._pace = Pace()
         self._saved_at = 0.0
         self._viewed_at = 0.0
         self._reload = threading.Event()
@@ -282,33 +299,37 @@ class Processor(NodeThread):
             attached = consumer.attach(subscription, ends, self.context.limits.start_timeout)
             if attached is None:
                 raise KafkaUnavailable(f"{consumer.name} did not answer in time")
+            ids = self.context.catalogue.ids({topic for topic, _ in positions})
+            recreated = frozenset(t for t, known in run.topic_ids.items() if ids.get(t, known) != known)
             if wanted is None:
-                wanted = {position: attached.halted.get(position) for position in positions}
-            recreated = self._recreated(run, positions)
+                lost = {p: run.next_offset(p) for p in positions if p[0] in recreated}
+                wanted = {**lost, **attached.halted}
             join = plan(wanted, attached.joins, watermarks, recreated)
             for items in attached.before:
-                self._apply(run, items)
                 subscription.took(len(items))
+                self._catch_up_with(run, items)
+            # Only now, together: a checkpoint that knew the new topic and not the loss would hide it.
+            run.topic_ids.update(ids)
             self._account_for_losses(run, join, attached.joins)
             for items in reader.read(join.gaps, subscription.keys, self.stopping):
-                self.wait_until_allowed()
-                self._apply(run, items)
-                if run.intents:
-                    self.save()
+                self._catch_up_with(run, items)
             if self.stopping.is_set():
                 raise Interrupted
             run.advance(attached.joins)
-            if run.intents:
-                self.save()
         finally:
             reader.close()
 
-    def _recreated(self, run: Runtime, positions: set[Position]) -> frozenset[str]:
-        names = {topic for topic, _ in positions}
-        ids = self.context.catalogue.ids(names)
-        changed = frozenset(name for name, known in run.topic_ids.items() if name in ids and ids[name] != known)
-        run.topic_ids.update(ids)
-        return changed
+    def _catch_up_with(self, run: Runtime, items: list[Item]) -> None:
+        """Apply them, looking up from the work often enough to stop, to save and to be seen."""
+        while items:
+            piece, items = items[: self._pace.size], items[self._pace.size :]
+            self.wait_until_allowed()
+            if self.stopping.is_set():
+                raise Interrupted
+            self._apply(run, piece)
+            if run.intents:
+                self.save()
+            self._timers(run, None)
 
     def _account_for_losses(self, run: Runtime, join: JoinPlan, joins: dict[Position, int]) -> None:
         """What the log can no longer tell is said loudly; the ids of what follows are those of a new life."""
@@ -352,11 +373,14 @@ class Processor(NodeThread):
             self._finish(run, market, feedback)
 
     def step(self, run: Runtime, market: Subscription, feedback: Subscription) -> bool:
-        """Apply one batch, feedback first; whether there was one."""
+        """Apply one batch, or as much of it as takes a moment, feedback first; whether there was one."""
         subscription = feedback if feedback.batches else market
         items = subscription.pop()
         if items is None:
             return False
+        if len(items) > self._pace.size:
+            subscription.put_back(items[self._pace.size :])
+            items = items[: self._pace.size]
         try:
             self._apply(run, items)
         finally:
@@ -366,12 +390,14 @@ class Processor(NodeThread):
         return True
 
     def _apply(self, run: Runtime, items: list[Item]) -> None:
+        begun = time.monotonic()
         if isinstance(items[0].event, Feedback):
             for item in items:
                 self._apply_feedback(run, item)
         else:
             run.apply(items, self._skip)
         self.applied += len(items)
+        self._pace.learn(len(items), time.monotonic() - begun)
 
     def _apply_feedback(self, run: Runtime, item: Item) -> None:
         event = item.event
@@ -392,7 +418,8 @@ class Processor(NodeThread):
             run.apply([Item(missing, Cause(OUTBOX_TOPIC, 0, row.pseq))], self._skip)
         log.info("Portfolio %s: read feedback up to %d from the outbox", self.portfolio_id, run.portfolio.pseq)
 
-    def _timers(self, run: Runtime, market: Subscription) -> None:
+    def _timers(self, run: Runtime, market: Subscription | None) -> None:
+        """What is done now and then; `market` only where nothing is left in the log that it has halted before."""
         now = time.monotonic()
         if now - self._viewed_at >= _VIEW_EVERY:
             self._viewed_at = now
@@ -400,7 +427,8 @@ class Processor(NodeThread):
         if self._resend_now.is_set() or self._overdue(now):
             self._resend(run, now)
         if now - self._saved_at >= self.context.limits.checkpoint_interval:
-            self._note_positions(run, market)
+            if market is not None:
+                self._note_positions(run, market)
             self._saved_at = now
             if run.dirty or run.intents:
                 self.save()
@@ -494,14 +522,16 @@ class Processor(NodeThread):
         self.enter(Status.STOPPING)
         self.context.market.detach(self.portfolio_id)
         patience = 0.0
-        while time.monotonic() < self._deadline:
+        # What a slow one does not get done in time stays in the log; there must be time left to save it.
+        enough = time.monotonic() + (self._deadline - time.monotonic()) * _DRAINING
+        while time.monotonic() < enough:
             if self.step(run, market, feedback):
                 continue
             if run.intents:
                 self.save()
             waiting = run.portfolio.unanswered()
             patience = patience or time.monotonic() + self.context.limits.answer_wait
-            if not waiting or time.monotonic() >= min(patience, self._deadline):
+            if not waiting or time.monotonic() >= patience:
                 break
             self._wake.wait(_PAUSE)
             self._wake.clear()

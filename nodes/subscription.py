@@ -73,6 +73,10 @@ class Subscription:
         except IndexError:
             return None
 
+    def put_back(self, items: list[Item]) -> None:
+        """The rest of a batch: it is the oldest again."""
+        self.batches.appendleft(items)
+
     def took(self, count: int) -> None:
         self.taken += count
 
