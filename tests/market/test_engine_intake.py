@@ -200,6 +200,14 @@ def test_a_fill_that_came_after_the_account_was_read_counts():
     assert taken(submission(portfolio, direction=-1), intake=intake) == [Outcome.SENDING]
 
 
+def test_a_fill_counts_once_however_often_the_account_is_read():
+    portfolio = make_portfolio()
+    intake = make_intake()
+    hold(portfolio, at=MORNING.replace(day=4))
+    for _ in range(3):
+        assert taken(submission(portfolio, direction=-1, volume=200), intake=intake) == [Outcome.REJECTED]
+
+
 def test_orders_above_the_rate_are_rejected():
     portfolio = make_portfolio()
     intake = make_intake(LIMITS.__class__(2, LIMITS.max_order_value, LIMITS.max_daily_turnover))
