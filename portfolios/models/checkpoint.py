@@ -10,7 +10,7 @@ from portfolios.models.portfolio import Portfolio
 class Checkpoint(models.Model):
     """One row a portfolio, made with it. Written only `WHERE portfolio_id = … AND epoch = …`.
 
-    `offsets` is `{topic: {partition: next offset not yet decided}}`; `topic_ids` is `{topic: Kafka's topic id}`, by which
+    `offsets` is `{topic: {partition: next offset not yet decided}}`; `topic_ids` `{topic: Kafka's topic id}`, by which
     a re-created topic is recognised. `state` is the kernel's snapshot, empty before the first start.
     """
 
