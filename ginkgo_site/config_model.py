@@ -161,7 +161,7 @@ class Scheduler(_Section):
     heartbeat_check_interval: float = Field(5.0, gt=0)
     lease: float = Field(20.0, gt=0)
     max_moves_per_tick: int = Field(5, ge=0)
-    imbalance_threshold: int = Field(2, ge=1)
+    imbalance_threshold: int = Field(1, ge=1)
     move_timeout: float = Field(30.0, gt=0)
 
 
