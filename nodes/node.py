@@ -22,7 +22,7 @@ from django.db import close_old_connections
 
 from market import bus, topic_admin, topics
 from market.alerting import Alerter
-from market.messages import COMMAND_TYPES, ControlCommand, ScheduleUpdate, decode_feedback, decode_price
+from market.messages import ControlCommand, ScheduleUpdate, decode_feedback, decode_price
 from market.poison import PoisonCounter
 from nodes import identity
 from nodes.announcer import Announcer
@@ -43,6 +43,8 @@ from portfolios.calendars import trading_days
 
 log = logging.getLogger(__name__)
 
+_NOT_FOR_NODES = frozenset({"engine.start", "engine.stop", "portfolio.migrate"})
+"""Commands that the engine or the scheduler claims: claimed here they would be lost."""
 _KAFKA_SHARE = 2.0
 """Seconds of the stop's deadline kept for closing what is left after the portfolios."""
 
@@ -263,9 +265,8 @@ class Node:
         self._reconciler.wake()
 
     def _on_command(self, command: ControlCommand) -> None:
-        """Kafka's door is open to every node: only what is meant for this one is executed here."""
-        about = command.command_type.partition(".")[0]
-        if command.command_type in COMMAND_TYPES and about == "engine":
+        """Kafka's door is open to everybody: only what is meant for this node, and for nodes, is executed here."""
+        if command.command_type in _NOT_FOR_NODES:
             return
         if command.target_id != self.node_id and command.target_id not in self._processors:
             return
