@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
 
 import psutil
 
@@ -17,8 +16,9 @@ from ginkgo_site.bench.progress import Say
 FIRST, FURTHER = 5, 50
 MUST_FIRST_MB, MUST_FURTHER_MB = 200.0, 2.0
 _CODES_EACH = 500
-_RATE, _LOAD_S = 10_000, 35.0
-"""Long enough for every window of 60 prices to be full: 70 ticks of each of 5,000 codes."""
+_AVERAGES = (5, 20)
+_RATE, _LOAD_S = 5_000, 30.0
+"""Long enough for every window of 20 prices to be full: 30 ticks of each of 5,000 codes."""
 _MB = 1_048_576
 
 
@@ -26,14 +26,14 @@ def run(say: Say) -> list[Outcome]:
     """Raises BenchError."""
     ground.prepare()
     shares = ticks.shares(ticks.codes(), 10, _CODES_EACH)
-    first = ground.place(shares[:FIRST])
+    first = ground.place(shares[:FIRST], *_AVERAGES)
     with node_process.running() as process:
         node_process.await_portfolios(process, first)
         node = psutil.Process(process.pid)
         begun = node.memory_info().rss / _MB
         small = _under_load(node)
         say(f"memory: {FIRST} portfolios: {small:.0f} MB after {_LOAD_S:g} s of {_RATE:,} ticks a second")
-        further = ground.place([shares[i % len(shares)] for i in range(FURTHER)])
+        further = ground.place([shares[i % len(shares)] for i in range(FURTHER)], *_AVERAGES)
         node_process.await_portfolios(process, further)
         large = _under_load(node)
         say(f"memory: {FIRST + FURTHER} portfolios: {large:.0f} MB")
@@ -59,8 +59,4 @@ def _under_load(node: psutil.Process) -> float:
         while time.monotonic() < deadline:
             pause.wait(0.5)
             seen.append(node.memory_info().rss / _MB)
-    return median(_last(seen, 10))
-
-
-def _last(values: Sequence[float], count: int) -> Sequence[float]:
-    return values[-count:]
+    return median(seen[-10:])

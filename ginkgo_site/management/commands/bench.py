@@ -6,7 +6,7 @@ from typing import Annotated
 
 from django.core.management.base import CommandError
 from django_typer.management import TyperCommand
-from typer import Argument, BadParameter, Option
+from typer import Argument, Option
 
 from ginkgo_site.bench import catalogue
 from ginkgo_site.bench.errors import BenchError
@@ -31,7 +31,7 @@ class Command(TyperCommand):
         wanted = list(dict.fromkeys(names or catalogue.NAMES))
         for name in wanted:
             if name not in catalogue.NAMES:
-                raise BadParameter(f"{name!r}: one of {', '.join(catalogue.NAMES)}", param_hint="NAME")
+                raise CommandError(f"there is no benchmark {name!r}: one of {', '.join(catalogue.NAMES)}")
         try:
             outcomes = catalogue.run(wanted)
         except BenchError as error:
