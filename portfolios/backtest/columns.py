@@ -151,6 +151,8 @@ def _volume(cell: Any) -> int | None:
 
 
 def _absurd(price: object) -> float:
+    if price == 0:
+        return 0.0  # a suspended day in some files: the portfolio refuses it as it does live
     raise ValueError("has no price" if price in (None, "") else f"has a price of {price}")
 
 

@@ -22,7 +22,7 @@ class CsvFile:
         self._path = path
         self._codes = codes
         self._rules = rules
-        self._file: io.BufferedReader | None = None
+        self._file: io.IOBase | None = None
         try:
             self._size = max(path.stat().st_size, 1)
             with path.open(encoding="utf-8-sig", newline="") as file:

@@ -1,0 +1,1 @@
+"""What a backtest's result says: its measures, as a table, as JSON and as a page."""
