@@ -34,8 +34,8 @@ NOBODY = str(uuid5(NAMESPACE_URL, "ginkgo:backtest"))
 
 @dataclass(frozen=True)
 class Setup:
-    """What is to be run. `data` is `sample` or a file; `start` and `end` are trading days, None: all there is. Rates are
-    shares of the amount and of the price."""
+    """What is to be run. `data` is `sample` or a file; `start` and `end` are trading days, None: all there is.
+    Rates are shares of the amount and of the price."""
 
     config: Mapping[str, Any]
     initial_cash: Decimal

@@ -38,7 +38,7 @@ path.sell { fill: var(--sell); stroke: var(--card); stroke-width: 0.6; }
 .key.buy { color: var(--buy); }
 .key.sell { color: var(--sell); }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 14px; }
-table { width: 100%; margin-top: 8px; border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums; }
+table { width: 100%; margin-top: 8px; border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { padding: 5px 0; border-bottom: 1px solid var(--rule); text-align: right; font-weight: 400; }
 th { color: var(--faint); }
 th:first-child, td:first-child { text-align: left; color: var(--faint); }
