@@ -39,6 +39,9 @@ class Migration(migrations.Migration):
                 ('changed_by', models.CharField(blank=True, default='', max_length=150)),
                 ('changed_at', models.DateTimeField(auto_now=True)),
             ],
+            options={
+                'verbose_name_plural': 'engine switch',
+            },
         ),
         migrations.CreateModel(
             name='FeedbackCounter',

@@ -12,5 +12,8 @@ class EngineSwitch(models.Model):
     changed_by = models.CharField(max_length=150, blank=True, default="")
     changed_at = models.DateTimeField(auto_now=True)
 
+    class Meta:
+        verbose_name_plural = "engine switch"
+
     def __str__(self) -> str:
         return "on" if self.on else "stopped"
