@@ -552,13 +552,21 @@ class Processor(NodeThread):
     def _hand_over(self, save: checkpoints.Save | None) -> None:
         read = ownership.Ownership(self.portfolio_id, self.context.node_id, self.epoch)
         reason = "stopped by its user" if self._ending == "user_stop" else f"given up by {self.context.node_id}"
-        last = None if save is None else lambda: not checkpoints.save([save], _now())
-        done = ownership.hand_over(read, self.target, reason, last)
-        if done is None:
+        stopped = False
+
+        def last_word() -> bool:
+            nonlocal stopped
+            if save is not None and checkpoints.save([save], _now()):
+                return False
+            stopped = lifecycle.enter(self.portfolio_id, Status.STOPPED, epoch=self.epoch, tell=False)
+            return True
+
+        if ownership.hand_over(read, self.target, reason, last_word) is None:
             raise Discarded("it has another owner")
         self.given_back = True
         log.info("Portfolio %s: saved and given back (%s)", self.portfolio_id, reason)
-        lifecycle.enter(self.portfolio_id, Status.STOPPED, epoch=done.epoch)
+        if stopped:
+            lifecycle.publish(self.portfolio_id, Status.STOPPED)
 
     def enter(self, status: Status, reason: str = "") -> None:
         """Say where it is in its lifecycle, as long as it is ours."""

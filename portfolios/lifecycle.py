@@ -29,12 +29,18 @@ def allowed(source: str, target: str) -> bool:
 
 
 def enter(
-    portfolio_id: str, target: Status, reason: str = "", taking_over: bool = False, epoch: int | None = None
+    portfolio_id: str,
+    target: Status,
+    reason: str = "",
+    taking_over: bool = False,
+    epoch: int | None = None,
+    tell: bool = True,
 ) -> bool:
     """Move a portfolio's status to `target`; False (and a log line) if its lifecycle does not allow that.
 
     `taking_over`: a successor finds the status its dead predecessor left behind, whatever it was; it says where it is.
     `epoch`: only while this is the epoch of its owner: one that has lost it has no say in how it is.
+    `tell`: False inside a transaction; whoever commits it publishes then.
     MySQL decides, by a conditional UPDATE; Redis is told after it, and its being away is a log line, not a failure.
     """
     sources = [s for s in Status if taking_over or allowed(s, target)]
@@ -45,7 +51,8 @@ def enter(
     if not changed:
         log.warning("Portfolio %s: no transition to %s from where it is", portfolio_id, target)
         return False
-    publish(portfolio_id, target)
+    if tell:
+        publish(portfolio_id, target)
     return True
 
 

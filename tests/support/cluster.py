@@ -97,8 +97,14 @@ class Cluster:
         assert done.returncode == 0, done.stderr
 
     def close(self) -> None:
-        for node in self._nodes:
-            if node.process.poll() is None:
+        """Stop in order whatever still runs, all at once."""
+        running = [node for node in self._nodes if node.process.poll() is None]
+        for node in running:
+            node.process.terminate()
+        for node in running:
+            try:
+                node.process.wait(20)
+            except subprocess.TimeoutExpired:
                 node.kill()
         with self.unblock():
             connections[ALIAS].close()

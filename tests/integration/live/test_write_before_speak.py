@@ -69,13 +69,13 @@ def test_killed_at_random_moments_it_goes_on_from_its_checkpoint(
     codes = [new_code(3), new_code(3), new_code(9)]
     node = spare()
     victim = node.node_id
-    portfolios = [cluster.portfolio(config((code,), every=40), victim) for code in codes]
+    portfolios = [cluster.portfolio(config((code,), every=100), victim) for code in codes]
     starts = [cluster.run(portfolio) for portfolio in portfolios]
     done = threading.Event()
     numbers = iter(range(10**9))
 
     def feed() -> None:
-        while not done.wait(0.01):
+        while not done.wait(0.05):
             first = next(numbers) * 20
             for code in codes:
                 cluster.feed([tick(n % 200_000, code) for n in range(first, first + 20)])
