@@ -34,6 +34,7 @@ from nodes.dispatcher import Dispatcher, Order
 from nodes.heartbeat import Heartbeat
 from nodes.lease import Lease
 from nodes.metrics import Metrics
+from nodes.mortality import Mortality
 from nodes.processor import Processor
 from nodes.reconciler import Reconciler, Running, Steps
 from nodes.sender import Sender
@@ -102,7 +103,9 @@ class Node:
             self.prepare()
         self._started.set()
         self._state = "running"
+        mortality = Mortality(self.node_id, self._config.heartbeat_ttl, self._stopped)
         for thread in self._threads():
+            thread.on_death = mortality
             thread.start()
         log.info(
             "ExecutionNode %s ready, processing events (heartbeat every %g s, at most %d portfolios)",

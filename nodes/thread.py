@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from django.db import close_old_connections
 
@@ -17,6 +18,7 @@ class NodeThread(threading.Thread):
         super().__init__(name=name, daemon=True)
         self.stopping = threading.Event()
         self.error: BaseException | None = None
+        self.on_death: Callable[[NodeThread], None] | None = None
 
     def work(self) -> None:
         raise NotImplementedError
@@ -31,6 +33,8 @@ class NodeThread(threading.Thread):
         except BaseException as error:
             self.error = error
             log.critical("Thread %s died: %s", self.name, error, exc_info=error)
+            if self.on_death is not None:
+                self.on_death(self)
         finally:
             close_old_connections()
 
