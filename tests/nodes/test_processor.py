@@ -1,0 +1,332 @@
+"""One portfolio's life, step by step in the test's thread, on a real log and a real database."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+
+from market import bus, topic_admin, topics
+from market.bus import KafkaUnavailable
+from market.messages import decode_feedback, decode_order
+from nodes import reload
+from nodes.checkpointer import Checkpointer
+from nodes.context import Context, Limits, TopicCatalogue
+from nodes.lease import Lease
+from nodes.processor import Discarded, Interrupted, Pace, Processor
+from nodes.runtime import Runtime, Unloadable
+from nodes.sender import Sender
+from nodes.subscription import Subscription
+from portfolios import checkpoints
+from portfolios.kernel.config import parse
+from portfolios.kernel.events import Cause
+from portfolios.kernel.portfolio import Portfolio as Kernel
+from portfolios.models import Assignment, Checkpoint, Portfolio, Revision
+from tests.nodes.log import Log, position_of
+from tests.nodes.support import RULES, Alerts, KeepingProducer, config, tick
+from tests.support import eventually
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NewCode = Callable[..., str]
+
+
+class Scene:
+    """A node without its threads but for the log consumers' and the checkpointer's; queues of ten events."""
+
+    def __init__(self, log: Log, alerts: Alerts) -> None:
+        self.log, self.alerts = log, alerts
+        self.producer = KeepingProducer()
+        lease = Lease(3600)
+        lease.renew(lease.now())
+        sender = Sender(self.producer, lease)  # type: ignore[arg-type]
+        self.checkpointer = Checkpointer("c", sender, alerts.alerter)
+        self.checkpointer.start()
+        self.context = Context(
+            node_id="node-t", limits=Limits(10, 3600, 3600, answer_wait=0.1), market=log.consumer(alerts),
+            feedback=log.consumer(alerts, decode_feedback), checkpointer=self.checkpointer, sender=sender,
+            lease=lease, alerter=alerts.alerter, catalogue=TopicCatalogue(topic_admin.catalogue),
+            make_reader=lambda name: bus.make_consumer(name, None, **{"enable.partition.eof": True}),
+            trading_days=lambda _market: (), partition_pruning=True,
+        )  # fmt: skip
+        self.user = User.objects.create_user(str(uuid4()))
+
+    def portfolio(self, code: str, desired: str = "running", **parameters: Any) -> Processor:
+        """Owned by this node at epoch 1, and not yet begun."""
+        wanted = config((code,), **parameters)
+        made = Portfolio.objects.create(
+            name="p", owner=self.user, initial_cash=10**6, config=wanted, desired_state=desired
+        )
+        Revision.objects.create(portfolio=made, version=1, config=wanted)
+        Assignment.objects.create(portfolio=made, node_id="node-t", epoch=1)
+        Checkpoint.objects.create(portfolio=made, epoch=1)
+        return Processor(self.context, made.id, 1)
+
+    def begin(self, processor: Processor) -> tuple[Runtime, Subscription, Subscription]:
+        processor._start()
+        assert processor.runtime and processor._market and processor._feedback
+        return processor.runtime, processor._market, processor._feedback
+
+
+@pytest.fixture
+def scene(log: Log, alerts: Alerts) -> Iterator[Scene]:
+    scene = Scene(log, alerts)
+    yield scene
+    scene.checkpointer.request_stop()
+    scene.checkpointer.join(10)
+
+
+def in_order(processor: Processor, code: str, start: int, numbers: range) -> bytes:
+    """The state after these ticks, each once, as they stand in the log from `start` on."""
+    kernel = Kernel(processor.portfolio_id, parse(config((code,)), "cn"), RULES, 10**10)
+    for at, number in enumerate(numbers):
+        kernel.apply(tick(number, code), Cause(*position_of(code), start + at))
+    return kernel.snapshot()
+
+
+def count(run: Runtime) -> int:
+    state: dict[str, Any] = json.loads(run.portfolio.snapshot())
+    return int(state["components"]["strategy"][2]["count"])
+
+
+def drain(processor: Processor, run: Runtime, market: Subscription, feedback: Subscription) -> None:
+    while processor.step(run, market, feedback):
+        pass
+
+
+# -- overload ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_queued_before_a_halt_is_applied_before_what_was_left_in_the_log(
+    scene: Scene, new_code: NewCode
+) -> None:
+    """The queue filled, and halted, after the portfolio had found it empty and before it looked for a halt."""
+    code = new_code()
+    processor = scene.portfolio(code)
+    run, market, feedback = scene.begin(processor)
+    start = scene.log.end(position_of(code))
+    scene.log.ticks(code, range(40))
+    eventually(lambda: market.halted, saying="the halt")
+    assert market.batches
+    processor.catch_up(run, scene.context.market, market, processor.positions, None)
+    drain(processor, run, market, feedback)
+    assert run.portfolio.snapshot() == in_order(processor, code, start, range(40))
+    assert run.next_offset(position_of(code)) == start + 40
+
+
+def test_asked_to_stop_in_the_middle_of_catching_up_it_touches_the_queue_no_more(
+    scene: Scene, new_code: NewCode
+) -> None:
+    code = new_code()
+    processor = scene.portfolio(code)
+    run, market, _ = scene.begin(processor)
+    start = scene.log.end(position_of(code))
+    scene.log.ticks(code, range(40))
+    eventually(lambda: market.halted, saying="the halt")
+    processor.end("give_back", time.monotonic() + 10)
+    with pytest.raises(Interrupted):
+        processor.catch_up(run, scene.context.market, market, processor.positions, None)
+    processor._leave()
+    processor.work()
+    assert processor.given_back
+    loaded = checkpoints.load(processor.portfolio_id)
+    assert loaded is not None
+    assert (loaded.node_id, loaded.epoch) == ("", 2)
+    assert loaded.offsets[position_of(code)[0]][position_of(code)[1]] == start
+
+
+def test_while_it_catches_up_it_is_saved_now_and_then_and_never_past_what_it_has_applied(
+    scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.context = replace(scene.context, limits=replace(scene.context.limits, checkpoint_interval=0.0))
+    code = new_code()
+    processor = scene.portfolio(code)
+    run, market, _ = scene.begin(processor)
+    start = scene.log.end(position_of(code))
+    scene.log.ticks(code, range(40))
+    eventually(lambda: market.halted, saying="the halt")
+    saved: list[tuple[int, int]] = []
+    take = run.take_save
+
+    def look() -> Any:
+        taken = take()
+        saved.append((count(run), (run.next_offset(position_of(code)) or 0) - start))
+        return taken
+
+    monkeypatch.setattr(run, "take_save", look)
+    processor.catch_up(run, scene.context.market, market, processor.positions, None)
+    assert len(saved) > 2
+    assert all(applied == offset for applied, offset in saved)
+
+
+# -- reload ------------------------------------------------------------------------------------------------------------
+
+
+def reconfigure(processor: Processor, wanted: dict[str, Any], version: int = 2) -> None:
+    Portfolio.objects.filter(id=processor.portfolio_id).update(version=version, config=wanted)
+    Revision.objects.create(portfolio_id=processor.portfolio_id, version=version, config=wanted)
+
+
+def test_what_comes_during_a_reload_is_applied_after_it_in_order(
+    scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = new_code()
+    processor = scene.portfolio(code)
+    run, market, feedback = scene.begin(processor)
+    start = scene.log.end(position_of(code))
+    scene.log.ticks(code, range(5))
+    eventually(lambda: market.put == 5, saying="what came before")
+    stop = processor.say_stop
+
+    def meanwhile(run: Runtime) -> None:
+        stop(run)
+        scene.log.ticks(code, range(5, 9))
+        eventually(lambda: market.queued == 4, saying="the buffer")
+
+    monkeypatch.setattr(processor, "say_stop", meanwhile)
+    reconfigure(processor, config((code,), {"min_signal_interval": 3}))
+    reload.reload(processor, run, market, feedback)
+    assert run.config_version == 2
+    assert run.portfolio.snapshot() == in_order(processor, code, start, range(9))
+
+
+def test_a_queue_that_does_not_empty_in_time_is_left_to_the_checkpoint(
+    scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "DRAIN", -1.0)
+    code = new_code()
+    processor = scene.portfolio(code)
+    run, market, feedback = scene.begin(processor)
+    scene.log.ticks(code, range(5))
+    eventually(lambda: market.put == 5, saying="a queue")
+    reconfigure(processor, config((code,)))
+    with pytest.raises(reload.DrainTimeout):
+        reload.reload(processor, run, market, feedback)
+    processor._leave()
+    run, market, feedback = scene.begin(processor)  # as its thread does
+    drain(processor, run, market, feedback)
+    assert run.config_version == 2
+    assert count(run) == 5
+
+
+def test_a_reload_without_a_newer_version_is_none(scene: Scene, new_code: NewCode) -> None:
+    processor = scene.portfolio(new_code())
+    run, market, feedback = scene.begin(processor)
+    portfolio = run.portfolio
+    reload.reload(processor, run, market, feedback)
+    assert run.portfolio is portfolio
+    assert Portfolio.objects.get(id=processor.portfolio_id).status == "running"
+
+
+# -- beginning and ending ----------------------------------------------------------------------------------------------
+
+
+def test_one_that_is_somebody_elses_is_dropped(scene: Scene, new_code: NewCode) -> None:
+    processor = scene.portfolio(new_code())
+    Assignment.objects.update(epoch=2)
+    with pytest.raises(Discarded):
+        processor._start()
+    processor.work()
+    assert not processor.given_back
+    assert processor._ending == "discard"
+
+
+def test_one_that_cannot_be_made_ends_in_error(scene: Scene, new_code: NewCode) -> None:
+    processor = scene.portfolio(new_code(), cannot_start=True)
+    with pytest.raises(Unloadable):
+        processor._start()
+    processor.work()
+    row = Portfolio.objects.get(id=processor.portfolio_id)
+    assert (row.status, "made to fail" in row.status_reason) == ("error", True)
+    assert scene.alerts.types == ["component_error"]
+
+
+def test_with_kafka_away_it_is_given_back_as_it_was_saved(
+    scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_portfolio_id: str) -> Any:
+        raise KafkaUnavailable("no answer")
+
+    processor = scene.portfolio(new_code())
+    monkeypatch.setattr(Context, "feedback_position", lambda _self, portfolio_id: away(portfolio_id))
+    processor.start()
+    eventually(lambda: processor.runtime is not None, saying="the first try")
+    processor.end("give_back", time.monotonic() + 10)
+    processor.join(5)
+    assert processor.given_back
+    assert Assignment.objects.get(portfolio_id=processor.portfolio_id).node_id == ""
+
+
+def test_what_is_to_be_discarded_stays_so(scene: Scene, new_code: NewCode) -> None:
+    processor = scene.portfolio(new_code())
+    processor.end("discard")
+    processor.end("give_back", time.monotonic() + 10)
+    processor.work()
+    assert not processor.given_back
+    assert Assignment.objects.get(portfolio_id=processor.portfolio_id).epoch == 1
+
+
+def test_a_checkpoint_the_database_will_not_take_ends_it_in_error(
+    scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> set[str]:
+        raise ValueError("no number")
+
+    monkeypatch.setattr(checkpoints, "save", refuse)
+    processor = scene.portfolio(new_code())
+    processor.work()
+    row = Portfolio.objects.get(id=processor.portfolio_id)
+    assert (row.status, "no number" in row.status_reason) == ("error", True)
+    assert scene.checkpointer.is_alive()
+
+
+def test_a_topic_that_was_made_anew_begins_a_new_incarnation(scene: Scene, new_code: NewCode) -> None:
+    code = new_code()
+    processor = scene.portfolio(code, every=1)
+    run, market, feedback = scene.begin(processor)
+    topic, partition = position_of(code)
+    scene.log.ticks(code, range(1))
+    eventually(lambda: market.put == 1, saying="a tick")
+    drain(processor, run, market, feedback)
+    processor.save(wait=True)
+    row = Checkpoint.objects.get(portfolio_id=processor.portfolio_id)
+    row.topic_ids[topic] = "the id of one that was deleted"
+    row.save()
+    processor._leave()
+    first = run.take_save()[0].offsets[topic][partition]
+    assert first > 0
+    run, market, feedback = scene.begin(Processor(scene.context, processor.portfolio_id, 1))
+    assert run.portfolio.incarnation == 1
+    assert "data_gap" in scene.alerts.types
+    assert run.topic_ids[topic] == scene.context.catalogue.ids([topic])[topic]
+    ids = [decode_order(v).order_id for t, _, v in scene.producer.messages if t == topics.ORDERS_SUBMISSION]
+    assert len(set(ids)) >= 2  # the same tick once more, under another name
+
+
+# -- pace --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_quick_portfolio_takes_more_in_one_go_and_a_slow_one_less() -> None:
+    pace = Pace()
+    for _ in range(20):
+        pace.learn(pace.size, 0.001)
+    assert pace.size == 2048
+    pace.learn(2048, 4.0)
+    assert pace.size == 1024
+    pace.learn(4, 0.8)
+    assert pace.size == 2
+    for _ in range(5):
+        pace.learn(pace.size, 0.2)
+    assert pace.size == 1
+
+
+def test_small_goes_say_nothing_about_large_ones() -> None:
+    pace = Pace()
+    pace.size = 16
+    pace.learn(1, 0.002)
+    assert pace.size == 16
