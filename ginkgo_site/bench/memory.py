@@ -17,8 +17,8 @@ FIRST, FURTHER = 5, 50
 MUST_FIRST_MB, MUST_FURTHER_MB = 200.0, 2.0
 _CODES_EACH = 500
 _AVERAGES = (5, 20)
-_RATE, _LOAD_S = 5_000, 30.0
-"""Long enough for every window of 20 prices to be full: 30 ticks of each of 5,000 codes."""
+_RATE, _LOAD_S = 3_000, 40.0
+"""Long enough for every window of 20 prices to be full: 24 ticks of each of 5,000 codes. Each is applied 5.5 times."""
 _MB = 1_048_576
 
 
@@ -27,7 +27,7 @@ def run(say: Say) -> list[Outcome]:
     ground.prepare()
     shares = ticks.shares(ticks.codes(), 10, _CODES_EACH)
     first = ground.place(shares[:FIRST], *_AVERAGES)
-    with node_process.running() as process:
+    with node_process.engine(), node_process.running() as process:
         node_process.await_portfolios(process, first)
         node = psutil.Process(process.pid)
         begun = node.memory_info().rss / _MB

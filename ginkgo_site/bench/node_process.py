@@ -1,4 +1,4 @@
-"""A real node for a benchmark: `ginkgo node start`, and its portfolios running."""
+"""Real processes for a benchmark: a node with its portfolios running, and the engine."""
 
 from __future__ import annotations
 
@@ -23,16 +23,28 @@ _START_S = 90.0
 @contextmanager
 def running() -> Iterator[subprocess.Popen[bytes]]:
     """The node's process; stopped afterwards as an operator stops it."""
-    log = settings.GINKGO.home / "bench-node.log"
+    with _process("node", "start", "--node-id", NODE_ID) as process:
+        yield process
+
+
+@contextmanager
+def engine() -> Iterator[None]:
+    """The engine with its simulated exchange, so that orders are answered."""
+    with _process("engine", "run"):
+        yield
+
+
+@contextmanager
+def _process(*words: str) -> Iterator[subprocess.Popen[bytes]]:
+    log = settings.GINKGO.home / f"bench-{words[0]}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command("node", "start", "--node-id", NODE_ID),
-            env=environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-        )  # fmt: skip
+            command(*words), env=environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
     try:
         yield process
         if process.poll() is not None:
-            raise BenchError(f"the node ended: {logs.telling_line(log)}")
+            raise BenchError(f"the {words[0]} ended: {logs.telling_line(log)}")
     finally:
         process.terminate()
         try:
