@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 _BATCH = 1000
 """Messages looked at together: not more than a queue holds, so that who wants every one of them is not overrun."""
-_PATIENCE_S = 0.01
-_PAUSE_S = 0.001
+_PATIENCE_S = 0.012
+_PAUSE_S = 0.003
 
 _new = tuple.__new__
 """A named tuple's own constructor is Python, and takes three times as long."""
@@ -142,12 +142,14 @@ class LogConsumer(NodeThread):
             return 0
         consumer = self._consumer
         assert consumer is not None
-        first = consumer.poll(timeout)
-        if first is None:
-            self._flush_tails()
-            return 0
-        messages = consumer.consume(_BATCH - 1, 0)
-        messages.insert(0, first)
+        # In a backlog one call a batch: each lets go of the interpreter, and has to wait for it afterwards.
+        messages = consumer.consume(_BATCH, 0)
+        if not messages:
+            first = consumer.poll(timeout)
+            if first is None:
+                self._flush_tails()
+                return 0
+            messages = [first, *consumer.consume(_BATCH - 1, 0)]
         self._route(messages)
         self._flush_tails()
         self._advance(consumer)
