@@ -63,8 +63,12 @@ class Subscription:
 
     def has_room(self, arriving: int) -> bool:
         """Whether that many more events raise no alarm; also if waiting for room would be of no use."""
-        queued = self.put - self.taken
-        return not queued or self.halted is not None or not self.limit or queued + arriving < self.limit * WARNING_AT
+        return self.halted is not None or not self.limit or self.queued + arriving < self.limit * WARNING_AT
+
+    def parts(self, items: list[Item]) -> list[list[Item]]:
+        """In order, in lists that an empty queue has room for."""
+        size = max(1, self.limit // 2)
+        return [items[at : at + size] for at in range(0, len(items), size)]
 
     def pop(self) -> list[Item] | None:
         """The oldest batch, or None. Call `took` when all of it is applied."""

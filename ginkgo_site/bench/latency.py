@@ -49,6 +49,7 @@ def run(say: Say) -> list[Outcome]:
         probe = Probe()
         with load.running(RATE, _WARM_UP_S + ROUNDS * _ROUND_S + 30):
             probe.run(_WARM_UP_S)
+            probe.lost = 0  # a first price cannot cross
             for number in range(ROUNDS):
                 found = probe.run(_ROUND_S)
                 if min(map(len, found.values())) < 100:
@@ -103,7 +104,7 @@ class Probe:
         self._pseq = 0
         self._now = ticks.OPENING
         self._sent: dict[str, float] = {}
-        self._lost = 0
+        self.lost = 0
 
     def run(self, seconds: float) -> dict[str, list[float]]:
         """Milliseconds of each probe that came back, of `ours` and of `bare`."""
@@ -121,7 +122,7 @@ class Probe:
         """How many probes never came back."""
         self._producer.flush(5)
         self._consumer.close()
-        return self._lost
+        return self.lost
 
     def _send_next(self, found: dict[str, list[float]]) -> None:
         size = len(self._ring)
@@ -133,7 +134,7 @@ class Probe:
         code = self._ring[self._at % size]
         if self._sent.pop(code, None) is not None and self._at > size + size // 2:
             # Not back after a whole turn: that is how long it counts.
-            self._lost += 1
+            self.lost += 1
             found["ours" if code in _OURS else "bare"].append(size * _SLOT_S * 1000)
         self._sent[code] = time.perf_counter()
         self._tick(code, 10.1)

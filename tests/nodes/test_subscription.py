@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from nodes.subscription import Subscription
 from tests.nodes.support import item, subscription
 
 
@@ -35,3 +36,23 @@ def test_a_halted_one_is_not_whole() -> None:
     queue = subscription()
     queue.halted = {("t", 0): 5}
     assert not queue.whole
+
+
+def test_a_queue_has_room_for_what_raises_no_alarm() -> None:
+    subscription = Subscription("p1", frozenset(), "catch_up", 10, lambda: None)
+    assert subscription.has_room(6)
+    assert not subscription.has_room(7)
+
+
+def test_waiting_for_room_is_of_no_use_once_halted_and_feedback_needs_none() -> None:
+    halted = Subscription("p1", frozenset(), "catch_up", 10, lambda: None)
+    halted.halted = {("t", 0): 5}
+    assert halted.has_room(1000)
+    assert Subscription("p1", frozenset(), None, 0, lambda: None).has_room(1000)
+
+
+def test_parts_are_in_order_and_each_fits_an_empty_queue() -> None:
+    subscription = Subscription("p1", frozenset(), "catch_up", 10, lambda: None)
+    parts = subscription.parts(list(range(13)))  # type: ignore[arg-type]
+    assert parts == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11, 12]]
+    assert all(subscription.has_room(len(part)) for part in parts)
