@@ -119,15 +119,18 @@ def test_what_was_queued_before_a_halt_is_applied_before_what_was_left_in_the_lo
     assert run.next_offset(position_of(code)) == start + 40
 
 
+@pytest.mark.parametrize("queue_is_empty", [False, True])
 def test_asked_to_stop_in_the_middle_of_catching_up_it_touches_the_queue_no_more(
-    scene: Scene, new_code: NewCode
+    scene: Scene, new_code: NewCode, queue_is_empty: bool
 ) -> None:
     code = new_code()
     processor = scene.portfolio(code)
-    run, market, _ = scene.begin(processor)
+    run, market, feedback = scene.begin(processor)
     start = scene.log.end(position_of(code))
     scene.log.ticks(code, range(40))
     eventually(lambda: market.halted, saying="the halt")
+    if queue_is_empty:
+        drain(processor, run, market, feedback)
     processor.end("give_back", time.monotonic() + 10)
     with pytest.raises(Interrupted):
         processor.catch_up(run, scene.context.market, market, processor.positions, None)
