@@ -124,6 +124,9 @@ def _database() -> dict[str, Any]:
         "OPTIONS": {
             "charset": "utf8mb4",
             "connect_timeout": 5,
+            # A server that swallows packets must not hold a thread for good.
+            "read_timeout": 15,
+            "write_timeout": 15,
             "isolation_level": "read committed",
             "init_command": "SET sql_mode='STRICT_TRANS_TABLES', time_zone='+00:00', innodb_lock_wait_timeout=10",
         },

@@ -19,8 +19,8 @@ from market.alerting import Alerter
 from market.brokers.port import BrokerUnavailable
 from market.bus import partition_of
 from market.engine.desk import Desk
-from market.messages import DecodeError, OrderMessage, decode_order
-from market.poison import PoisonCounter
+from market.messages import OrderMessage, decode_order
+from market.poison import UNDECODABLE, PoisonCounter
 from market.topics import ORDERS_SUBMISSION
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ class Submissions:
         try:
             order: OrderMessage = decode_order(message.value() or b"")
             return order
-        except DecodeError as error:
+        except UNDECODABLE as error:
             self._poison.skip(message.topic(), message.partition(), message.offset(), error)
             return None
 

@@ -25,8 +25,8 @@ from django_celery_beat.schedulers import DatabaseScheduler
 
 from market import topics
 from market.control import ControlConsumer
-from market.messages import DecodeError, NodeOffline, NodeOnline, decode_system
-from market.poison import PoisonCounter
+from market.messages import NodeOffline, NodeOnline, decode_system
+from market.poison import UNDECODABLE, PoisonCounter
 from portfolios import livestate
 from scheduler import beat_seed, cycle, tasks, wires
 from scheduler.models import RedisWatch
@@ -107,7 +107,7 @@ class SchedulerService:
         ):
             try:
                 event = decode_system(value)
-            except (DecodeError, UnicodeDecodeError) as error:
+            except UNDECODABLE as error:
                 poison = poison or PoisonCounter(wires.alerter())
                 poison.skip(topic, partition, offset, error)
                 continue

@@ -24,8 +24,8 @@ from market.brokers.book import Change, Placed
 from market.brokers.tape import Line, Place, Tape
 from market.bus import partition_of
 from market.engine.rulebook import Rulebook
-from market.messages import DecodeError, PriceUpdate, decode_price
-from market.poison import PoisonCounter
+from market.messages import PriceUpdate, decode_price
+from market.poison import UNDECODABLE, PoisonCounter
 from market.pretrade import Quote
 from market.topics import market_of, market_topic
 from portfolios.kernel.events import Cause
@@ -194,7 +194,7 @@ class Exchange:
                 continue
             try:
                 tick = decode_price(line.value)
-            except DecodeError as error:
+            except UNDECODABLE as error:
                 self._poison.skip(line.topic, line.partition, line.offset, error)
                 continue
             base = self._look(tick)

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from market.messages import DecodeError, decode_price
+from market.messages import decode_price
+from market.poison import UNDECODABLE
 
 log = logging.getLogger(__name__)
 
@@ -223,5 +224,5 @@ def _from(reading: _Reading, offset: int) -> Iterator[Line]:
 def _event_time(line: Line, otherwise: datetime) -> datetime:
     try:
         return decode_price(line.value).timestamp
-    except DecodeError:
+    except UNDECODABLE:
         return otherwise

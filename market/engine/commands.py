@@ -17,8 +17,8 @@ from market import switch
 from market.alerting import Alerter
 from market.control import ControlConsumer, KafkaUnavailable, Record
 from market.engine.transactions import writing
-from market.messages import ControlCommand, DecodeError, decode_command
-from market.poison import PoisonCounter
+from market.messages import ControlCommand, decode_command
+from market.poison import UNDECODABLE, PoisonCounter
 from market.topics import CONTROL_COMMANDS
 from portfolios.models import Command
 from portfolios.models.command import CommandState
@@ -59,7 +59,7 @@ class CommandDoor:
         try:
             command: ControlCommand = decode_command(record.value)
             return command
-        except DecodeError as error:
+        except UNDECODABLE as error:
             self._poison.skip(record.topic, record.partition, record.offset, error)
             return None
 

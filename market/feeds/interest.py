@@ -15,7 +15,8 @@ from market import topics
 from market.bus import KafkaUnavailable
 from market.control import ControlConsumer, ControlPublisher
 from market.feeds.worker import Worker
-from market.messages import DecodeError, InterestSyncRequest, InterestUpdate, decode_system
+from market.messages import InterestSyncRequest, InterestUpdate, decode_system
+from market.poison import UNDECODABLE
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class InterestListener(Worker):
         for record in self._consumer:
             try:
                 event = decode_system(record.value)
-            except (DecodeError, UnicodeDecodeError) as error:
+            except UNDECODABLE as error:
                 where = f"{record.topic}:{record.partition}:{record.offset}"
                 log.error("Skipped a message that cannot be decoded at %s: %s", where, error)
                 continue

@@ -17,7 +17,8 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 from market import bus
 from market.bus import KafkaUnavailable
 from market.feeds.base import Published
-from market.messages import DecodeError, decode_price
+from market.messages import decode_price
+from market.poison import UNDECODABLE
 from market.topics import MARKET_DATA
 from portfolios import livestate
 from portfolios.kernel.events import PriceUpdate
@@ -79,7 +80,7 @@ def _tails(topic: str) -> dict[str, PriceUpdate]:
                 raise KafkaUnavailable(f"the end of topic {topic} could not be read: {error}")
             try:
                 tick = decode_price(message.value() or b"")
-            except (DecodeError, UnicodeDecodeError):
+            except UNDECODABLE:
                 continue  # Whoever lives on ticks counts and alerts it.
             if tick.code not in last or tick.timestamp >= last[tick.code].timestamp:
                 last[tick.code] = tick

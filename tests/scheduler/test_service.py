@@ -200,7 +200,11 @@ def test_a_planned_move_ends_as_soon_as_the_source_hands_over_or_its_time_is_up(
 ) -> None:
     platform.seed(2)
     platform.herd.beat("n1")
-    variables = {"GINKGO_SCHEDULER__MOVE_TIMEOUT": "4", "GINKGO_SCHEDULER__HEARTBEAT_CHECK_INTERVAL": "60"}
+    variables = {
+        "GINKGO_SCHEDULER__MOVE_TIMEOUT": "4",
+        "GINKGO_SCHEDULER__HEARTBEAT_CHECK_INTERVAL": "60",
+        "GINKGO_SCHEDULER__IMBALANCE_THRESHOLD": "2",  # the only moves are those that are asked for
+    }
     with platform.scheduler(tmp_path / "run.log", **variables):
         eventually(lambda: platform.placed() == 2, timeout=30)
         platform.herd.beat("n2")
