@@ -83,6 +83,7 @@ def test_a_second_run_does_nothing_and_says_nothing(clone: Clone) -> None:
     assert clone.made_at() == before
 
 
+@pytest.mark.slow
 def test_changed_requirements_are_installed_into_the_same_environment(clone: Clone) -> None:
     before = clone.made_at()
     (clone.path / "requirements.txt").write_text("# still nothing\n")
@@ -91,12 +92,14 @@ def test_changed_requirements_are_installed_into_the_same_environment(clone: Clo
     assert clone.setup().stderr == ""
 
 
+@pytest.mark.slow
 def test_an_environment_for_tests_serves_for_running_too(clone: Clone) -> None:
     answer = clone.make("setup-dev", f"PYTHON={sys.executable}")
     assert answer.returncode == 0, answer
     assert clone.setup().stderr == ""
 
 
+@pytest.mark.slow
 def test_a_broken_environment_is_made_anew(clone: Clone) -> None:
     before = clone.made_at()
     shutil.rmtree(next((clone.venv / "lib").glob("python3*")) / "site-packages" / "pip")
@@ -104,6 +107,7 @@ def test_a_broken_environment_is_made_anew(clone: Clone) -> None:
     assert clone.made_at() != before
 
 
+@pytest.mark.slow
 def test_an_installation_that_did_not_end_is_not_taken_for_a_whole_one(clone: Clone) -> None:
     (clone.path / "requirements.txt").write_text("./there-is-no-such-package\n")
     answer = clone.make("setup", f"PYTHON={sys.executable}")

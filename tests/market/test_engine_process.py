@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
 import uuid
 from collections import defaultdict
@@ -73,12 +74,14 @@ def judge(found, trader, reader) -> None:
 def test_killed_at_random_moments_it_loses_and_repeats_nothing(ready, reader):
     trader = Trader(make_portfolios(ready, 4))
     moments = random.Random(11)
+    pace = threading.Event()
     running = Engine(ready)
     try:
         running.wait_until_ready()
         for _ in range(2):
             deadline = time.monotonic() + moments.uniform(0.3, 1.5)
             while time.monotonic() < deadline:
+                pace.wait(0.01)  # what a slow machine's engine works off in time, too
                 trader.order(len(trader.sent) % 4)
                 if len(trader.sent) % 3 == 0:
                     trader.tick()

@@ -25,7 +25,8 @@ from django.db.models import F
 from ginkgo_site import settings as product
 from ginkgo_site.supervisor.detach import command
 from market import bus, topics
-from market.messages import Alert, OrderMessage, decode_alert, decode_order, encode
+from market.messages import Alert, OrderMessage, SystemEvent, decode_alert, decode_order, decode_system, encode
+from market.poison import UNDECODABLE
 from portfolios import livestate
 from portfolios.kernel.config import parse
 from portfolios.kernel.events import Cause, Feedback, PriceUpdate
@@ -311,3 +312,15 @@ def _reading() -> Iterator[Consumer]:
         yield consumer
     finally:
         consumer.close()
+
+
+def system_events(cluster: Cluster, node_id: str) -> list[SystemEvent]:
+    """What a node has said on `system.events`; whatever other tests wrote there that is no message is passed over."""
+    found: list[SystemEvent] = []
+    for partition in range(3):
+        for message in cluster.read(topics.SYSTEM_EVENTS, partition):
+            try:
+                found.append(decode_system(message.value()))
+            except UNDECODABLE:
+                continue
+    return [event for event in found if getattr(event, "node_id", "") == node_id]

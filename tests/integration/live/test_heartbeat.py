@@ -8,20 +8,14 @@ from decimal import Decimal
 
 import pytest
 
-from market import topics
-from market.messages import InterestUpdate, NodeOnline, SystemEvent, decode_system
+from market.messages import InterestUpdate, NodeOnline
 from portfolios import livestate
 from tests.nodes.support import config, tick
 from tests.support import eventually
-from tests.support.cluster import Cluster, NodeProcess
+from tests.support.cluster import Cluster, NodeProcess, system_events
 
 pytestmark = pytest.mark.servers
 NewCode = Callable[..., str]
-
-
-def system_events(cluster: Cluster, node_id: str) -> list[SystemEvent]:
-    found = [decode_system(m.value()) for n in range(3) for m in cluster.read(topics.SYSTEM_EVENTS, n)]
-    return [event for event in found if getattr(event, "node_id", "") == node_id]
 
 
 def test_the_heartbeat_advances_and_expires_by_itself(cluster: Cluster, node: NodeProcess) -> None:

@@ -7,12 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from market import topics
-from market.messages import NodeOffline, decode_system
+from market.messages import NodeOffline
 from portfolios import livestate
 from tests.nodes.support import config, tick
 from tests.support import eventually
-from tests.support.cluster import Cluster, NodeProcess
+from tests.support.cluster import Cluster, NodeProcess, system_events
 
 pytestmark = pytest.mark.servers
 NewCode = Callable[..., str]
@@ -63,13 +62,7 @@ def test_stopped_it_gives_back_what_it_owns_with_its_last_state_and_takes_its_ke
         assert bytes(cluster.checkpoint(one).state) == cluster.replay(one, start)
     keys = [key(me) for key in (livestate.heartbeat_key, livestate.metrics_key, livestate.node_info_key)]
     assert cluster.redis.exists(*keys) == 0
-    said = [
-        decode_system(m.value())
-        for n in range(3)
-        for m in cluster.read(topics.SYSTEM_EVENTS, n)
-        if m.value()[:1] == b"{"
-    ]
-    assert any(isinstance(event, NodeOffline) and event.node_id == me for event in said)
+    assert any(isinstance(event, NodeOffline) for event in system_events(cluster, me))
     assert "Traceback" not in leaving.said()
 
 
