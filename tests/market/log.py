@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from market import bus
+from tests.support import eventually
 
 
 class Message(NamedTuple):
@@ -17,12 +18,19 @@ class Message(NamedTuple):
 
 
 def ends(topic: str) -> dict[int, int]:
-    """The end offset of each partition."""
+    """The end offset of each partition, once a broker that has just come back leads them all again."""
     consumer = bus.make_consumer("test.ends")
+
+    def asked() -> dict[int, int]:
+        try:
+            return {
+                p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in _of(consumer, topic)
+            }
+        except KafkaException as error:
+            raise AssertionError(str(error)) from None
+
     try:
-        return {
-            p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in _of(consumer, topic)
-        }
+        return eventually(asked, timeout=30, interval=0.2)
     finally:
         consumer.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import threading
 import time
@@ -193,6 +194,7 @@ def status(stack) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.skipif("GINKGO_MYSQL__HOST" in os.environ, reason="a given database has its tables, a new home has none")
 def test_what_keeps_it_from_running_is_one_line(tmp_path):
     done = run(tmp_path, "engine", "run")
     assert done.returncode == 1
