@@ -16,7 +16,6 @@ from typing import NamedTuple
 import msgspec
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
-from kafka.structs import OffsetAndMetadata
 
 from market.bus import KafkaUnavailable, bootstrap
 from market.messages import encode
@@ -110,17 +109,16 @@ class ControlPublisher:
 class ControlConsumer:
     """Iterates over the records of `topics` until `stop` is set, through broker restarts.
 
-    Without `group_id` every consumer reads every partition, from the end as of its first connection (`from_end`; else
-    from the beginning), and goes on where it was after a reconnect. With one, partitions are shared among the group
-    and `commit()` saves what has been worked off; `from_end` then holds where nothing was committed yet. `ready` is
-    set once its positions stand: what is published after that will be read.
+    Every consumer reads every partition, from the end as of its first connection (`from_end`; else from the beginning),
+    and goes on where it was after a reconnect. Nothing is committed: a control topic is short, and who reads it from
+    its beginning knows what it has done by the command's id (a group of kafka-python 3.0 now and then never finds its
+    coordinator again). `ready` is set once its positions stand: what is published after that will be read.
     """
 
     def __init__(
         self,
         topics: Sequence[str],
         client_id: str,
-        group_id: str | None = None,
         from_end: bool = True,
         stop: threading.Event | None = None,
     ) -> None:
@@ -128,7 +126,6 @@ class ControlConsumer:
         self.ready = threading.Event()
         self._topics = tuple(topics)
         self._client_id = client_id
-        self._group_id = group_id
         self._from_end = from_end
         self._consumer: KafkaConsumer | None = None
         self._address = ""
@@ -164,17 +161,6 @@ class ControlConsumer:
         finally:
             self._disconnect()
 
-    def commit(self) -> None:
-        """Save what has been worked off for the group. Raises KafkaUnavailable; it is then read again some day."""
-        if self._consumer is None or not self._group_id:
-            return
-        done = {p: OffsetAndMetadata(n, "", -1) for p, n in self._next.items() if p in self._consumer.assignment()}
-        try:
-            if done:
-                self._consumer.commit(done, timeout_ms=5000)
-        except KafkaError as error:
-            raise KafkaUnavailable(f"{self._client_id} could not commit its offsets: {_short(error)}") from None
-
     def _poll(self) -> dict[TopicPartition, list]:
         if self._consumer is None:
             self._connect()
@@ -185,8 +171,6 @@ class ControlConsumer:
                 self._disconnect()
                 self._connect()
         batch: dict[TopicPartition, list] = self._consumer.poll(timeout_ms=_POLL_MS)
-        if self._group_id and self._consumer.assignment():
-            self.ready.set()
         return batch
 
     def _connect(self) -> None:
@@ -195,20 +179,15 @@ class ControlConsumer:
         self._consumer = consumer = KafkaConsumer(
             bootstrap_servers=self._address.split(","),
             client_id=self._client_id,
-            group_id=self._group_id,
+            group_id=None,
             enable_auto_commit=False,
-            auto_offset_reset=("latest" if self._from_end else "earliest") if self._group_id else "none",
+            auto_offset_reset="none",
             allow_auto_create_topics=False,
             bootstrap_timeout_ms=5000,
             request_timeout_ms=10_000,
-            session_timeout_ms=10_000,
             metadata_max_age_ms=30_000,
             **_RECONNECT,
         )
-        if self._group_id:
-            self._next.clear()
-            consumer.subscribe(list(self._topics))
-            return
         partitions = self._partitions(consumer)
         consumer.assign(partitions)
         unknown = [p for p in partitions if p not in self._next]
@@ -229,7 +208,7 @@ class ControlConsumer:
         return found
 
     def _has_new_partitions(self) -> bool:
-        if self._group_id or self._consumer is None:
+        if self._consumer is None:
             return False
         return bool(set(self._partitions(self._consumer)) != self._consumer.assignment())
 

@@ -29,6 +29,11 @@ def is_on() -> bool:
     return not EngineSwitch.objects.filter(pk=_ROW, on=False).exists()
 
 
+def install() -> None:
+    """Put the switch on where it never stood: what was commanded before an installation's time does not reach it."""
+    EngineSwitch.objects.get_or_create(pk=_ROW, defaults={"on": True, "changed_by": "installation"})
+
+
 def turn(on: bool, who: str) -> Switch:
     """Put the switch on or off in `who`'s name; engines follow within `engine.switch_interval`."""
     row, _ = EngineSwitch.objects.update_or_create(pk=_ROW, defaults={"on": on, "changed_by": who[:150]})

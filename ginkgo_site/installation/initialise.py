@@ -17,7 +17,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from market import topic_admin
+from market import switch, topic_admin
 from portfolios.calendars import trading_days
 from portfolios.errors import Conflict
 
@@ -57,6 +57,7 @@ def initialise() -> Done:
         # A child process computes them for some seconds; without them here, the first portfolio would wait for that.
         calendar = beside.submit(trading_days, "cn", home)
         migrations, topics = migrate(), topic_admin.create_topics()
+        switch.install()
         calendar.result()
         return Done(migrations, topics, first_admin())
 

@@ -1,7 +1,8 @@
 """Kafka's door to the button: `engine.start` and `engine.stop` on `control.commands`, each obeyed once (SPEC M3, N11).
 
-Engines read it as a group from where they left off, so that a stop that was sent while none ran is obeyed by the next.
-A command that is older than the switch's last change comes too late and changes nothing.
+Every engine reads the topic from its beginning (a week of few commands), so that a stop that was sent while none ran is
+obeyed by the next; the command log knows what was obeyed already. A command that is older than the switch's last change
+comes too late and changes nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from django.db import close_old_connections
 
 from market import switch
 from market.alerting import Alerter
-from market.control import ControlConsumer, KafkaUnavailable, Record
+from market.control import ControlConsumer, Record
 from market.engine.transactions import writing
 from market.messages import ControlCommand, decode_command
 from market.poison import UNDECODABLE, PoisonCounter
@@ -25,7 +26,6 @@ from portfolios.models.command import CommandState
 
 log = logging.getLogger(__name__)
 
-GROUP = "ginkgo.engine.control"
 _WANTED = {"engine.start": True, "engine.stop": False}
 _PAUSE = 1.0
 
@@ -38,7 +38,7 @@ class CommandDoor:
         self._poison = PoisonCounter(alerter)
 
     def run(self, stop: threading.Event) -> None:
-        consumer = ControlConsumer([CONTROL_COMMANDS], f"ginkgo-{self._name}-control", group_id=GROUP, stop=stop)
+        consumer = ControlConsumer([CONTROL_COMMANDS], f"ginkgo-{self._name}-control", from_end=False, stop=stop)
         for record in consumer:
             command = self._decode(record)
             while command is not None and command.command_type in _WANTED:
@@ -50,10 +50,6 @@ class CommandDoor:
                     close_old_connections()
                     if stop.wait(_PAUSE):
                         return
-            try:
-                consumer.commit()
-            except KafkaUnavailable as error:
-                log.debug("It will be read again, and found to be known: %s", error)
 
     def _decode(self, record: Record) -> ControlCommand | None:
         try:

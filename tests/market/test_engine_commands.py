@@ -43,3 +43,16 @@ def test_a_start_that_is_older_than_a_stop_comes_too_late():
     obey(command("engine.start", timestamp=timezone.now() - timedelta(minutes=5)), "engine-0", timezone.now())
     assert not switch.is_on()
     assert Command.objects.get().state == "rejected"
+
+
+def test_a_stop_from_before_the_installation_does_not_reach_it():
+    old = command("engine.stop")
+    switch.install()
+    obey(old, "engine-0", timezone.now())
+    assert switch.is_on()
+
+
+def test_installing_again_leaves_a_stopped_engine_stopped():
+    switch.turn(False, "operator")
+    switch.install()
+    assert not switch.is_on() and switch.read().changed_by == "operator"

@@ -90,7 +90,7 @@ def test_an_unknown_command_by_kafka_is_rejected_and_a_repeated_one_executed_onc
 
 
 def test_a_command_for_somebody_else_is_not_touched(cluster: Cluster, node: NodeProcess) -> None:
-    others = [kafka(cluster, "node.enable", "another-node"), kafka(cluster, "engine.stop", node.node_id)]
+    others = [kafka(cluster, "node.enable", "another-node"), kafka(cluster, "engine.start", node.node_id)]
     mine = kafka(cluster, "node.enable", node.node_id)
     eventually(lambda: fate(cluster, mine), saying="ours done")
     with cluster.db():
