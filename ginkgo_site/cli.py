@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any, NoReturn
 
 
 def main() -> None:
@@ -17,11 +18,37 @@ def main() -> None:
     if found := overrides.find(sys.argv[1:]):
         os.environ[overrides.VARIABLE] = overrides.to_environment(found)
 
+    _make_usage_errors_short()
     try:
         execute_from_command_line(["ginkgo", *sys.argv[1:]])
     except ConfigurationError as error:
         sys.stderr.write(f"ginkgo: {error}\n")
         sys.exit(2)
+
+
+def _make_usage_errors_short() -> None:
+    """A misspelled option or sub-command is one line that names the help; django-typer prints all of that first."""
+    import typer
+    from django_typer.management import TyperCommand
+
+    (usage_error,) = typer.BadParameter.__bases__
+    print_help = TyperCommand.print_help
+
+    def brief(self: TyperCommand, prog_name: str, subcommand: str, *path: str) -> None:
+        error = sys.exception()
+        if isinstance(error, usage_error):
+            _fail(error, " ".join(("ginkgo", subcommand, *path)))
+        print_help(self, prog_name, subcommand, *path)
+
+    TyperCommand.print_help = brief  # type: ignore[method-assign]
+
+
+def _fail(error: Any, command: str) -> NoReturn:
+    message = " ".join(error.format_message().split())
+    if message[-1] not in ".?!":
+        message += "."
+    sys.stderr.write(f"{message} See '{command} --help'.\n")
+    sys.exit(2)
 
 
 if __name__ == "__main__":

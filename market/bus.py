@@ -7,13 +7,17 @@ and never reset an offset by themselves. librdkafka does not survive a fork: mak
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaError, Producer
 from django.conf import settings
 from kafka.partitioner.default import murmur2
 
 log = logging.getLogger(__name__)
+
+_SILENT = 0
+"""librdkafka's own lines on stderr (syslog's levels) say again what its error callback says."""
 
 
 class KafkaUnavailable(Exception):
@@ -35,6 +39,24 @@ def partition_of(key: str, partitions: int) -> int:
     return int((murmur2(key.encode()) & 0x7FFFFFFF) % partitions)
 
 
+class Trouble:
+    """What librdkafka calls with each failed attempt, ten a second while the brokers are away: one line in half a
+    minute. It goes on trying by itself; what a message's fate is, its own callback says.
+    """
+
+    EVERY = 30.0
+
+    def __init__(self, client_id: str) -> None:
+        self._client_id = client_id
+        self._said_at = float("-inf")
+
+    def __call__(self, error: KafkaError) -> None:
+        now = time.monotonic()
+        if error.fatal() or now - self._said_at >= self.EVERY:
+            self._said_at = now
+            log.warning("Kafka (%s): %s", self._client_id, error.str())
+
+
 def make_producer(client_id: str, linger_ms: float = 0, **extra: Any) -> Producer:
     """An idempotent producer that waits for all replicas. `linger_ms` 0 for orders, more for a feed."""
     return Producer(
@@ -45,8 +67,8 @@ def make_producer(client_id: str, linger_ms: float = 0, **extra: Any) -> Produce
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
             "linger.ms": linger_ms,
-            "error_cb": lambda error: log.warning("Kafka (%s): %s", client_id, error),
-            "log_level": 3,
+            "error_cb": Trouble(client_id),
+            "log_level": _SILENT,
             **extra,
         }
     )
@@ -71,8 +93,8 @@ def make_consumer(client_id: str, group_id: str | None = None, **extra: Any) -> 
             "queued.min.messages": 20_000,
             # How long a full buffer is left alone: at the default of 1 s it runs empty in a burst, and all of it waits.
             "fetch.queue.backoff.ms": 5,
-            "error_cb": lambda error: log.warning("Kafka (%s): %s", client_id, error),
-            "log_level": 3,
+            "error_cb": Trouble(client_id),
+            "log_level": _SILENT,
             **extra,
         }
     )

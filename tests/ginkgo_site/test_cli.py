@@ -275,3 +275,18 @@ def test_it_works_from_any_directory(tmp_path: Path) -> None:
     )
     assert answer.returncode == 0
     assert answer.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("portfolio", "show", "--nosuch"), "No such option: --nosuch. See 'ginkgo portfolio show --help'."),
+        (("portfolio", "shwo"), "No such command 'shwo'. Did you mean 'show'? See 'ginkgo portfolio --help'."),
+        (("portfolio", "show"), "Missing argument 'PORTFOLIO'. See 'ginkgo portfolio show --help'."),
+    ],
+)
+def test_a_misspelled_command_is_one_line_that_says_where_the_help_is(
+    tmp_path: Path, words: tuple[str, ...], line: str
+) -> None:
+    done = process(tmp_path, *words)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", line + "\n")

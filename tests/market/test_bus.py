@@ -80,3 +80,16 @@ def test_an_option_of_the_callers_wins(topics: RunningStack) -> None:
     producer.produce("no-such-topic-anywhere", value=b"x", on_delivery=lambda error, _: failed.append(error))
     producer.flush(20)
     assert failed[0] is not None
+
+
+def test_brokers_that_are_away_are_one_line_and_not_ten_a_second(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(settings, "GINKGO_RESOLVE", lambda: SimpleNamespace(kafka="127.0.0.1:1"))
+    producer = bus.make_producer("lonely", **{"reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 10})
+    calls = 0
+    while calls < 20:
+        calls += producer.poll(1.0)
+    assert [record.name for record in caplog.records] == ["market.bus"]
+    assert "lonely" in caplog.text and "refused" in caplog.text
+    assert capfd.readouterr().err == ""
