@@ -14,6 +14,7 @@ from django.utils.formats import date_format
 from ginkgo_site import status
 from market.models import Fill
 from portfolios.admin_base import SIDE_COLOURS, SIDES, amount, link
+from portfolios.console import database_trouble
 
 _RECENT = 8
 _STATES = {
@@ -35,7 +36,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         look = status.look()
         fills = list(Fill.objects.select_related("portfolio")[:_RECENT])
     except DatabaseError as error:
-        return {**context, "notes": [f"The database does not answer: {error}"]}
+        return {**context, "notes": [database_trouble(error)]}
     document = look.document
     return {
         **context,

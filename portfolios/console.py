@@ -66,8 +66,16 @@ def plain_errors() -> Iterator[None]:
     except (PortfolioError, CalendarError) as error:
         raise CommandError(str(error)) from None
     except DatabaseError as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CommandError(f"the database does not answer ({reason}): run 'ginkgo data init' if it is new") from None
+        raise CommandError(database_trouble(error)) from None
+
+
+def database_trouble(error: DatabaseError) -> str:
+    """What is wrong with the database, in one line: tables or columns that are not there, or no answer at all."""
+    reason = " ".join(str(part) for part in error.args).splitlines()[0] if error.args else type(error).__name__
+    # SQLite's words, and MySQL's codes for an unknown table, database and column.
+    if reason.startswith(("no such table", "no such column")) or (error.args and error.args[0] in (1146, 1049, 1054)):
+        return f"the database is new or older than this version ({reason}): run 'ginkgo data init'"
+    return f"the database does not answer ({reason})"
 
 
 def _plain(value: Any) -> Any:

@@ -20,7 +20,7 @@ from rich.text import Text
 from typer import Option
 
 from ginkgo_site import status, status_screen
-from portfolios.console import console, plain_errors
+from portfolios.console import console, database_trouble, plain_errors
 
 
 class Command(TyperCommand):
@@ -53,7 +53,7 @@ def _screen_or_reason() -> RenderableType:
     try:
         return _screen()
     except DatabaseError as error:
-        return Text(f"the database does not answer: {error}", style="red")
+        return Text(database_trouble(error), style="red")
 
 
 @contextmanager
