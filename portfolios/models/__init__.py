@@ -1,5 +1,7 @@
 """The truth about portfolios, in MySQL: what they are, who owns them, what they know, what was asked of them."""
 
+from portfolios.models.account import Account
+from portfolios.models.adjustment import Adjustment
 from portfolios.models.assignment import Assignment
 from portfolios.models.checkpoint import Checkpoint
 from portfolios.models.command import Command
@@ -7,4 +9,13 @@ from portfolios.models.ledger_entry import LedgerEntry
 from portfolios.models.portfolio import Portfolio
 from portfolios.models.revision import Revision
 
-__all__ = ["Assignment", "Checkpoint", "Command", "LedgerEntry", "Portfolio", "Revision"]
+__all__ = [
+    "Account",
+    "Adjustment",
+    "Assignment",
+    "Checkpoint",
+    "Command",
+    "LedgerEntry",
+    "Portfolio",
+    "Revision",
+]

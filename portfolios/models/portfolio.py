@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.db import models
 
+from portfolios.models.account import Account
 from portfolios.models.fields import money, new_id
 
 
@@ -38,6 +41,9 @@ class Portfolio(models.Model):
     name = models.CharField(max_length=200)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="portfolios")
     market = models.CharField(max_length=16, choices=Market, default=Market.CN)
+    account = models.ForeignKey(
+        Account, on_delete=models.PROTECT, related_name="portfolios", help_text="Where its orders trade."
+    )
     initial_cash = money()
     config = models.JSONField()
     version = models.PositiveIntegerField(default=1)
@@ -53,3 +59,9 @@ class Portfolio(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """One that was given no account trades in its owner's paper account of its market."""
+        if self.account_id is None:
+            self.account = Account.paper(self.owner, self.market, kwargs.get("using"))
+        super().save(*args, **kwargs)

@@ -41,7 +41,7 @@ from django.contrib.auth.models import User
 from django.apps import apps
 from django.db import connection
 from django_celery_beat.models import PeriodicTask
-from portfolios.models import Assignment, Checkpoint, Portfolio
+from portfolios.models import Account, Assignment, Checkpoint, Portfolio
 # Whatever other tests left in this home goes, orders before the portfolios that they protect.
 with connection.constraint_checks_disabled():
     for app in ("market", "scheduler", "portfolios"):
@@ -49,8 +49,9 @@ with connection.constraint_checks_disabled():
             model._base_manager.all()._raw_delete("default")
 PeriodicTask.objects.all().delete()
 owner, _ = User.objects.get_or_create(username="trader")
+account = Account.paper(owner, "cn")
 made = [Portfolio(id=f"p{i:04}", name=f"p{i}", owner=owner, initial_cash=1, config={"codes": []},
-                  desired_state="running") for i in range(COUNT)]
+                  account=account, desired_state="running") for i in range(COUNT)]
 Portfolio.objects.bulk_create(made)
 Assignment.objects.bulk_create([Assignment(portfolio=p) for p in made])
 Checkpoint.objects.bulk_create([Checkpoint(portfolio=p) for p in made])
