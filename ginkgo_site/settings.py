@@ -195,6 +195,10 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 
 
+# What opens history as a backtest's prices: portfolios lies below market, and knows it by this name alone.
+GINKGO_HISTORY = "market.history.source.open_history"
+
+
 def GINKGO_RESOLVE() -> Addresses:
     """The servers' addresses as of now: the embedded stack may have started after these settings were read."""
     return resolve(GINKGO)

@@ -136,7 +136,8 @@ def positions(d: Dialect, portfolio_id: str, at: int | None) -> Question:
         inner = f"SELECT {chosen}, max(timestamp) AS timestamp FROM positions WHERE {condition} GROUP BY code"
         sql = f"SELECT {columns} FROM ({inner}) ORDER BY code"
     else:
-        sql = f"SELECT {columns} FROM {d.rows('positions')} WHERE {condition} ORDER BY code, timestamp DESC LIMIT 1 BY code"
+        rows = d.rows("positions")
+        sql = f"SELECT {columns} FROM {rows} WHERE {condition} ORDER BY code, timestamp DESC LIMIT 1 BY code"
     return Question(sql, _given(portfolio_id=portfolio_id, at=at))
 
 

@@ -1,13 +1,13 @@
 """The history tables, described once with SQLAlchemy Core for ClickHouse and for SQLite.
 
 Each row has a natural key, the same however often the row is written: a tick is its place in the log, a bar its code,
-period and end, a fill its id. SQLite keeps the key unique; ClickHouse's ReplacingMergeTree is ordered by it, and readers
-say FINAL. So a batch whose answer was lost is simply written again, cut as it may be, and each row is there once. (An
-insert_deduplication_token would hold only for the same block, and only within the server's window.)
+period and end, a fill its id. SQLite keeps the key unique; ClickHouse's ReplacingMergeTree is ordered by it, and
+readers say FINAL. So a batch whose answer was lost is simply written again, cut as it may be, and each row is there
+once. (An insert_deduplication_token would hold only for the same block, and only within the server's window.)
 
 Moments are microseconds since 1970 in Python and in SQLite, DateTime64(6) in ClickHouse. Prices and amounts are the
-wire's numbers (doubles): the books themselves are in MySQL. `recorded_at` is when Kafka got the message, so a row is the
-same each time it is made, and a replay of 2019 does not expire at once.
+wire's numbers (doubles): the books themselves are in MySQL. `recorded_at` is when Kafka got the message, so a row is
+the same each time it is made, and a replay of 2019 does not expire at once.
 """
 
 from __future__ import annotations

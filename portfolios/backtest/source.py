@@ -1,10 +1,13 @@
-"""Where a backtest's prices come from: the sample, a CSV file or a Parquet file, read as a stream."""
+"""Where a backtest's prices come from: the sample, history, a CSV or a Parquet file, read as a stream."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
+
+from django.conf import settings
+from django.utils.module_loading import import_string
 
 from portfolios.backtest.csv_file import CsvFile
 from portfolios.backtest.errors import BacktestError
@@ -25,18 +28,23 @@ class Source(Protocol):
 
 
 def open_source(data: str, codes: Sequence[str], rules: MarketRules) -> Source:
-    """`data` is `sample`, or the name of a .csv or .parquet file; `codes` are those that will be traded.
+    """`data` is `sample`, `history` (ticks), `history:1d` (bars), or the name of a .csv or .parquet file; `codes` are
+    those that will be traded.
 
     BacktestError for another, for a file that is not there, and for one without the columns it needs.
     """
     if data == "sample":
         return Sample(codes, rules)
+    if data.partition(":")[0] == "history":
+        # An upper layer's: known by its name in the settings alone.
+        opened: Source = import_string(settings.GINKGO_HISTORY)(data, codes)
+        return opened
     path = Path(data)
     if not path.is_file():
         what = "is a directory" if path.is_dir() else "there is no such file"
-        raise BacktestError(f"{data}: {what}; --data takes 'sample', a .csv or a .parquet file")
+        raise BacktestError(f"{data}: {what}; --data takes 'sample', 'history', a .csv or a .parquet file")
     if path.suffix.lower() == ".csv":
         return CsvFile(path, codes, rules)
     if path.suffix.lower() in (".parquet", ".pq"):
         return ParquetFile(path, codes, rules)
-    raise BacktestError(f"{data}: --data takes 'sample', a .csv or a .parquet file")
+    raise BacktestError(f"{data}: --data takes 'sample', 'history', a .csv or a .parquet file")

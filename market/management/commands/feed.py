@@ -24,6 +24,7 @@ from market.feeds.sample import CODES, SampleFeed
 from market.feeds.service import run_feed
 from market.feeds.simulation import SimulationFeed
 from market.feeds.status import read_status
+from market.history.feed import HistoryFeed
 from portfolios.calendars import CalendarError, trading_days
 from portfolios.console import print_json, print_table
 from portfolios.livestate import RedisUnavailable
@@ -31,10 +32,11 @@ from portfolios.livestate import RedisUnavailable
 log = logging.getLogger(__name__)
 
 
-Source = Annotated[str | None, Option("--source", help="sample, simulation or replay.")]
+Source = Annotated[str | None, Option("--source", help="sample, simulation, replay or history.")]
 Speed = Annotated[float | None, Option("--speed", help="Trading days a second (sample), else N times as fast.")]
 Codes = Annotated[list[str] | None, Option("--codes", help="Only these, separated by commas. Repeatable.")]
 File = Annotated[Path | None, Option("--file", help="What to replay: CSV or Parquet.")]
+Bar = Annotated[str | None, Option("--bar", help="Of history: bars of 1m, 5m, 15m, 1h or 1d; else its ticks.")]
 Seed = Annotated[int | None, Option("--seed", help="Of everything random.")]
 Rate = Annotated[float, Option("--rate", help="The simulation's messages a second.")]
 All = Annotated[bool, Option("--all", help="Publish also what nobody is interested in.")]
@@ -58,6 +60,7 @@ class Command(TyperCommand):
         speed: Speed = None,
         codes: Codes = None,
         file: File = None,
+        bar: Bar = None,
         seed: Seed = None,
         rate: Rate = 200.0,
         everything: All = False,
@@ -71,13 +74,13 @@ class Command(TyperCommand):
         configured = settings.GINKGO.feed
         source = source or configured.source
         pace = configured.speed if speed is None and source == "sample" else (1.0 if speed is None else speed)
-        if pace < 0 or (pace == 0 and source != "replay") or rate <= 0:
+        if pace < 0 or (pace == 0 and source not in ("replay", "history")) or rate <= 0:
             raise CommandError("--speed and --rate must be more than 0 (--speed 0: a replay as fast as possible)")
         chosen = [code for text in codes or [] for code in text.replace(",", " ").split()]
         stop = threading.Event()
         _stop_on_signals(stop)
         try:
-            feed = _feed(source, chosen, file, configured.seed if seed is None else seed, rate, pace == 0)
+            feed = _feed(source, chosen, file, configured.seed if seed is None else seed, rate, pace == 0, bar)
             run_feed(feed, stop, pace or 1.0, everything, rewind)
         except (FeedError, KafkaUnavailable) as error:
             raise CommandError(str(error)) from None
@@ -96,7 +99,9 @@ class Command(TyperCommand):
         return print_table("Feed", ("Field", "Value"), found.items())
 
 
-def _feed(source: str, codes: list[str], file: Path | None, seed: int, rate: float, hurry: bool) -> Feed:
+def _feed(
+    source: str, codes: list[str], file: Path | None, seed: int, rate: float, hurry: bool, bar: str | None = None
+) -> Feed:
     if source == "sample":
         return SampleFeed(codes or CODES, seed, _days())
     if source == "simulation":
@@ -105,7 +110,9 @@ def _feed(source: str, codes: list[str], file: Path | None, seed: int, rate: flo
         if file is None:
             raise FeedError("a replay needs a file: give it with --file")
         return ReplayFeed(file, codes, as_fast_as_possible=hurry)
-    raise FeedError(f"there is no source {source!r}: use sample, simulation or replay")
+    if source == "history":
+        return HistoryFeed(codes, bar, as_fast_as_possible=hurry)
+    raise FeedError(f"there is no source {source!r}: use sample, simulation, replay or history")
 
 
 def _days() -> tuple[date, ...]:

@@ -55,7 +55,9 @@ class Command(TyperCommand):
         initial_cash: Annotated[
             str | None, Option("--initial-cash", help=f"The portfolio's own, or {_CASH}, if not given.")
         ] = None,
-        data: Annotated[str, Option("--data", help="sample, FILE.csv or FILE.parquet.")] = "sample",
+        data: Annotated[
+            str, Option("--data", help="sample, history (ticks), history:1d (bars), FILE.csv or FILE.parquet.")
+        ] = "sample",
         commission_rate: Annotated[
             float, Option("--commission-rate", help="The broker's share of the amount.")
         ] = COMMISSION_RATE,

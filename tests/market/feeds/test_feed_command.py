@@ -23,7 +23,7 @@ def test_without_codes_it_is_the_samples_codes() -> None:
 @pytest.mark.parametrize(
     ("source", "file", "words"),
     [
-        ("nope", None, "there is no source 'nope': use sample, simulation or replay"),
+        ("nope", None, "there is no source 'nope': use sample, simulation, replay or history"),
         ("replay", None, "give it with --file"),
         ("replay", Path("nothing.csv"), "nothing.csv: No such file"),
     ],

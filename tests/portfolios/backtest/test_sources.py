@@ -87,7 +87,7 @@ def test_what_cannot_be_read_is_one_line_with_its_place(file: Path, text: str, c
 
 def test_an_unknown_file_and_an_unknown_kind_say_what_is_taken(tmp_path: Path) -> None:
     for name in ("none.csv", "history", str(tmp_path)):
-        with pytest.raises(BacktestError, match=r"--data takes 'sample', a \.csv or a \.parquet file"):
+        with pytest.raises(BacktestError, match=r"--data takes 'sample', 'history', a \.csv or a \.parquet file"):
             open_source(name, (CODE,), RULES)
     (tmp_path / "prices.xlsx").touch()
     with pytest.raises(BacktestError, match="--data takes"):
