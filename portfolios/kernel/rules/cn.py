@@ -23,6 +23,8 @@ from portfolios.kernel.rules.sessions import Sessions, Tiled
 
 SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")  # no daylight saving since 1991
 
+COMMISSION = 0.0003
+
 _PPM = 1_000_000
 _EXCHANGES = {"SH": "XSHG", "SZ": "XSHE", "BJ": "BJSE"}
 _FUNDS = ("etf", "etf_20pct")
@@ -80,7 +82,7 @@ class CnRules(Tiled):
     zone = SHANGHAI
     hours = ((time(9, 30), time(11, 30)), (time(13, 0), time(15, 0)))
 
-    def __init__(self, trading_days: Sequence[date] = (), *, commission_rate: float = 0.0003) -> None:
+    def __init__(self, trading_days: Sequence[date] = (), *, commission_rate: float = COMMISSION) -> None:
         """`commission_rate`: share of the amount the broker takes, at least 5 CNY an order."""
         super().__init__(Sessions(SHANGHAI, time(15, 0), trading_days))
         self._commission = round(commission_rate * _PPM)
