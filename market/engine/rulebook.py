@@ -6,11 +6,12 @@ import logging
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from portfolios.calendars import CalendarError, trading_days
 from portfolios.kernel.money import UNIT
 from portfolios.kernel.orders import SELL
-from portfolios.kernel.rules import MarketRules, rules_for
+from portfolios.kernel.rules import COMMISSION_RATES, MarketRules, commission_rate_of, rules_for
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +21,11 @@ _ANY = {"cn": "600000.SH", "hk": "00700.HK", "us": "AAPL.US", "futures": "IF2612
 class Rulebook:
     """Rules by market; None for a market that has none here. The first look at a market may take seconds."""
 
-    def __init__(self, home: Path, commission_rate: float) -> None:
+    def __init__(self, home: Path, commission_rate: Any = None) -> None:
+        """`commission_rate` as the broker's configuration gives it: a share of the amount, or one by market; None, or a
+        market that is not named: the market's own. ValueError for what is no share."""
         self._home = home
-        self._commission_rate = commission_rate
+        self._commissions = {market: commission_rate_of(commission_rate, market) for market in COMMISSION_RATES}
         self._rules: dict[str, MarketRules | None] = {}
         self._lock = threading.Lock()
 
@@ -42,7 +45,7 @@ class Rulebook:
             log.warning("Market %s: every weekday counts as a trading day, for %s", market, error)
             days = ()
         try:
-            rules = rules_for(market, days, commission_rate=self._commission_rate)
+            rules = rules_for(market, days, commission_rate=self._commissions.get(market))
         except ValueError:
             return None
         _look_up(rules)

@@ -25,9 +25,6 @@ from portfolios.kernel.money import to_units
 from portfolios.kernel.portfolio import Portfolio
 from portfolios.kernel.rules import rules_for
 
-COMMISSION_RATE = 0.0003
-"""The simulated broker's own default."""
-
 NOBODY = str(uuid5(NAMESPACE_URL, "ginkgo:backtest"))
 """The portfolio id of a run that is of no portfolio: order ids are made from it."""
 
@@ -35,7 +32,8 @@ NOBODY = str(uuid5(NAMESPACE_URL, "ginkgo:backtest"))
 @dataclass(frozen=True)
 class Setup:
     """What is to be run. `data` is `sample` or a file; `start` and `end` are trading days, None: all there is.
-    Rates are shares of the amount and of the price."""
+    Rates are shares of the amount and of the price; a commission of None is the market's own
+    (`portfolios.kernel.rules.COMMISSION_RATES`)."""
 
     config: Mapping[str, Any]
     initial_cash: Decimal
@@ -44,7 +42,7 @@ class Setup:
     end: date | None = None
     portfolio_id: str = NOBODY
     market: str | None = None
-    commission_rate: float = COMMISSION_RATE
+    commission_rate: float | None = None
     slippage_rate: float = SLIPPAGE_RATE
 
 
@@ -66,7 +64,7 @@ def run_backtest(
     if setup.start is not None and setup.end is not None and setup.start > setup.end:
         raise BacktestError(f"the start date ({setup.start}) is after the end date ({setup.end})")
     for name, rate in (("commission rate", setup.commission_rate), ("slippage rate", setup.slippage_rate)):
-        if not 0 <= rate < 1:
+        if rate is not None and not 0 <= rate < 1:
             raise BacktestError(f"the {name} must be at least 0 and less than 1, got {rate:g}")
     rules = rules_for(market, trading_days(market, home), commission_rate=setup.commission_rate)
     source = open_source(setup.data, config.codes, rules)

@@ -22,7 +22,7 @@ from portfolios import configs, services
 from portfolios.backtest.engine import SLIPPAGE_RATE
 from portfolios.backtest.errors import BacktestError
 from portfolios.backtest.fills import export_fills
-from portfolios.backtest.run import COMMISSION_RATE, Setup, run_backtest
+from portfolios.backtest.run import Setup, run_backtest
 from portfolios.console import plain_errors, print_json, print_table
 from portfolios.errors import InvalidConfig
 from portfolios.management.options import read_json
@@ -59,8 +59,9 @@ class Command(TyperCommand):
             str, Option("--data", help="sample, history (ticks), history:1d (bars), FILE.csv or FILE.parquet.")
         ] = "sample",
         commission_rate: Annotated[
-            float, Option("--commission-rate", help="The broker's share of the amount.")
-        ] = COMMISSION_RATE,
+            float | None,
+            Option("--commission-rate", help="The broker's share of the amount; its market's own, if not given."),
+        ] = None,
         slippage_rate: Annotated[
             float, Option("--slippage-rate", help="By how much market orders trade worse.")
         ] = SLIPPAGE_RATE,
