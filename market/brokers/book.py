@@ -23,6 +23,17 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Resting).decode
 
 
+class _Cursor(msgspec.Struct):
+    """Of a resting order, only where it stands."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+_cursor = msgspec.json.Decoder(_Cursor).decode
+
+
 @dataclass(frozen=True)
 class Placed:
     """An order as it stands in the book. `token` is what a change of it must find there to be made."""
@@ -201,9 +212,18 @@ def _reports(rows: Iterable[BrokerOrder]) -> dict[str, Report]:
         for each in BrokerFill.objects.filter(order_id__in=filled).order_by("number"):
             executions[each.order_id].append(_execution(each))
     return {
-        row.order_id: Report(row.order_id, _state(row), row.reason, row.ended_at, tuple(executions[row.order_id]))
+        row.order_id: Report(
+            row.order_id, _state(row), row.reason, row.ended_at, tuple(executions[row.order_id]), _seen(row)
+        )
         for row in rows
     }
+
+
+def _seen(row: BrokerOrder) -> str:
+    if not row.resting:
+        return ""
+    cursor = _cursor(row.resting)
+    return f"{cursor.topic}:{cursor.partition}:{cursor.offset}"
 
 
 def _state(row: BrokerOrder) -> State:

@@ -1,7 +1,8 @@
 """The simulated exchange at work: one thread that shows ticks to the orders that wait for them (SPEC M4).
 
 What a tick does to an order is the kernel's `match`, the same as in a backtest. An order meets the ticks of its code
-from its cause on, in the order of the log, wherever the tape already is; its cursor commits with its fills.
+from its cause on, in the order of the log, wherever the tape already is; its cursor commits with its fills. A cancel
+too has a place in the log, that of its cause: up to there the order still trades, whichever of the two comes first.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from confluent_kafka import KafkaException
 from django.conf import settings
@@ -37,7 +39,6 @@ log = logging.getLogger(__name__)
 _POLL = 0.005
 _IDLE = 0.2
 _LINGER = 60.0
-_SAVE_CURSORS = 10.0
 _BACK_OFF = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -49,6 +50,16 @@ class _Working:
 
 
 @dataclass(frozen=True)
+class Recall:
+    """The wish to end an order; `cause` (`topic:partition:offset:n`) is what it trades up to."""
+
+    order_id: str
+    at: datetime
+    reason: str
+    cause: str
+
+
+@dataclass(frozen=True)
 class _Seen:
     """The last tick of a code: its price and the day's base price, in units."""
 
@@ -57,7 +68,8 @@ class _Seen:
 
 
 class Exchange:
-    """Orders come by `admit` and go by `dismiss`, from any thread; `notify` is told the ids of those that changed."""
+    """Orders come by `admit` and go by `dismiss` or `recall`, from any thread; `notify` is told the ids of those that
+    changed. `save_cursors`: how often, in seconds, the cursors of orders that wait are saved."""
 
     def __init__(
         self,
@@ -66,6 +78,7 @@ class Exchange:
         slippage_rate: float,
         alerter: Alerter,
         notify: Callable[[set[str]], None],
+        save_cursors: float = 10.0,
     ) -> None:
         self._make_tape = tape
         self._rulebook = rulebook
@@ -73,7 +86,9 @@ class Exchange:
         self._alerter = alerter
         self._poison = PoisonCounter(alerter)
         self._notify = notify
-        self._moves: deque[Placed | str] = deque()
+        self._save_cursors = save_cursors
+        self._moves: deque[Placed | Recall | str] = deque()
+        self._recalls: dict[str, tuple[Recall, dict[Place, int]]] = {}
         self._wake = threading.Event()
         self._working: dict[bytes, dict[str, _Working]] = {}
         self._code_of: dict[str, bytes] = {}
@@ -91,6 +106,11 @@ class Exchange:
 
     def dismiss(self, order_ids: Iterable[str]) -> None:
         self._moves.extend(order_ids)
+        self._wake.set()
+
+    def recall(self, recall: Recall) -> None:
+        """End an order once it has met what was in the log before its cancel was decided. That is news then."""
+        self._moves.append(recall)
         self._wake.set()
 
     def quote(self, code: str) -> Quote | None:
@@ -125,6 +145,7 @@ class Exchange:
         elif not missed:
             self._wake.wait(_IDLE)
             self._wake.clear()
+        self._carry_out_recalls(tape)
         self._tidy(tape)
         return bool(missed or lines)
 
@@ -135,6 +156,10 @@ class Exchange:
             placed = self._moves[0]
             if isinstance(placed, str):
                 self._forget(placed)
+                self._moves.popleft()
+                continue
+            if isinstance(placed, Recall):
+                self._recalls[placed.order_id] = placed, self._up_to(placed, tape)
                 self._moves.popleft()
                 continue
             resting = placed.resting
@@ -185,6 +210,33 @@ class Exchange:
         code = resting.code.encode()
         return [line for line in lines if line.key == code]
 
+    def _up_to(self, recall: Recall, tape: Tape) -> dict[Place, int]:
+        """How far an order must have been shown the log before it may end: past the cause of its cancel, or, where that
+        is not in the order's own partition, past what is there by now."""
+        code = self._code_of.get(recall.order_id)
+        if code is None:
+            return {}
+        topic, partition, offset, _ = recall.cause.rsplit(":", 3)
+        cause = (topic, int(partition))
+        places = self._working[code][recall.order_id].places
+        if cause in places:
+            return {cause: min(int(offset) + 1, tape.end(cause))}
+        return {place: tape.end(place) for place in places}
+
+    def _is_recalled(self, order_id: str, line: Line) -> bool:
+        """Whether an order trades no more at this place of the log, as its cancel was decided before."""
+        recalled = self._recalls.get(order_id)
+        return recalled is not None and line.offset >= recalled[1].get((line.topic, line.partition), 0)
+
+    def _carry_out_recalls(self, tape: Tape) -> None:
+        for order_id, (recall, up_to) in list(self._recalls.items()):
+            if order_id in self._code_of and any(tape.next(place) < offset for place, offset in up_to.items()):
+                continue
+            book.cancel(order_id, recall.at, recall.reason)
+            del self._recalls[order_id]
+            self._forget(order_id)
+            self._notify({order_id})
+
     def _show(self, lines: list[Line], stop: threading.Event) -> None:
         changes: dict[str, Change] = {}
         seen = self._seen
@@ -212,7 +264,7 @@ class Exchange:
         assert rules is not None, "an order of a market without rules is refused at the door"
         for order_id, order in list(orders.items()):
             change = changes.get(order_id) or Change(order.placed, order.resting)
-            if change.state != "working":
+            if change.state != "working" or self._is_recalled(order_id, line):
                 continue
             try:
                 result = match(change.resting, tick, at, rules, self._slippage_rate, base)
@@ -285,7 +337,7 @@ class Exchange:
         now = time.monotonic()
         if now < self._next_save:
             return
-        self._next_save = now + _SAVE_CURSORS
+        self._next_save = now + self._save_cursors
         everything = [order for orders in self._working.values() for order in orders.values()]
         moved = [Change(each.placed, each.resting) for each in everything if each.resting != each.placed.resting]
         if moved:

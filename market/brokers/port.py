@@ -55,13 +55,15 @@ class Execution:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the broker knows of an order. `ended_at` and `reason` are set for cancelled and rejected ones."""
+    """All that the broker knows of an order. `ended_at` and `reason` are set for cancelled and rejected ones; `seen` is
+    the newest price of its code that it has met, of a broker that reads our log (`topic:partition:offset`)."""
 
     order_id: str
     state: State
     reason: str = ""
     ended_at: datetime | None = None
     executions: tuple[Execution, ...] = ()
+    seen: str = ""
 
     @property
     def filled(self) -> int:
@@ -98,8 +100,12 @@ class Broker(Protocol):
     def submit(self, tickets: Sequence[Ticket]) -> list[Report]:
         """Hand over orders; a report each, in their order. Each is followed (see `follow`) from then on."""
 
-    def cancel(self, order_id: str, at: datetime, reason: str) -> Report | None:
-        """End a working order, `at` being the time of the wish. What became of it, or None: never heard of it."""
+    def cancel(self, order_id: str, at: datetime, reason: str, cause: str = "") -> Report | None:
+        """End a working order, `at` being the time of the wish. What is known of it now, or None: never heard of it.
+
+        `cause` (`topic:partition:offset:n`) is what gave rise to the wish: a broker that fills from our log first meets
+        the order with the prices up to there, and ends it then; that is news.
+        """
 
     def query(self, order_ids: Sequence[str]) -> dict[str, Report]:
         """What is known of these orders; one that is missing was never received. May raise CannotTell."""

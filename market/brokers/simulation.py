@@ -14,7 +14,7 @@ from django.db import Error as DatabaseError
 
 from market.alerting import Alerter
 from market.brokers import book
-from market.brokers.exchange import Exchange
+from market.brokers.exchange import Exchange, Recall
 from market.brokers.port import BrokerUnavailable, Holdings, Report, Ticket
 from market.brokers.tape import Tape
 from market.bus import make_consumer
@@ -24,7 +24,7 @@ from portfolios.kernel.exchange import rest
 
 log = logging.getLogger(__name__)
 
-DEFAULTS = {"commission_rate": 0.0003, "slippage_rate": 0.001}
+DEFAULTS = {"commission_rate": 0.0003, "slippage_rate": 0.001, "save_cursors": 10.0}
 
 
 class SimulatedBroker:
@@ -33,7 +33,8 @@ class SimulatedBroker:
     follows_the_log = True
 
     def __init__(self, alerter: Alerter, name: str = "simulation", options: dict[str, Any] | None = None) -> None:
-        """`options`: `commission_rate` and `slippage_rate`, as shares of the amount and the price."""
+        """`options`: `commission_rate` and `slippage_rate`, as shares of the amount and the price; `save_cursors`, how
+        often, in seconds, it writes down how far it has read for the orders that wait."""
         options = {**DEFAULTS, **(options or {})}
         self.name = name
         self._rulebook = Rulebook(settings.GINKGO.home, float(options["commission_rate"]))
@@ -43,6 +44,7 @@ class SimulatedBroker:
             slippage_rate=float(options["slippage_rate"]),
             alerter=alerter,
             notify=self._tell,
+            save_cursors=float(options["save_cursors"]),
         )
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -70,7 +72,13 @@ class SimulatedBroker:
         self._exchange.admit(placed)
         return reports
 
-    def cancel(self, order_id: str, at: datetime, reason: str) -> Report | None:
+    def cancel(self, order_id: str, at: datetime, reason: str, cause: str = "") -> Report | None:
+        if cause:
+            with _answering():
+                report = book.reports([order_id]).get(order_id)
+            if report is not None and report.state == "working":
+                self._exchange.recall(Recall(order_id, at, reason, cause))
+            return report
         with _answering():
             report = book.cancel(order_id, at, reason)
         self._exchange.dismiss([order_id])

@@ -67,7 +67,8 @@ class Desk:
             try:
                 reports = self._broker.submit(tickets) if tickets else []
                 for each in cancels:
-                    report = self._broker.cancel(each.message.order_id, each.message.timestamp, "cancelled")
+                    wish = each.message
+                    report = self._broker.cancel(wish.order_id, wish.timestamp, "cancelled", wish.cause)
                     reports += [report] if report is not None else []
                 self._book(reports)
                 if len(reports) < len(tickets) + len(cancels):
@@ -83,7 +84,7 @@ class Desk:
 
         Raises django.db.Error and BrokerUnavailable: ask again.
         """
-        return sum(self._book(list(self._broker.query(ids).values())) for ids in _parts(list(order_ids)))
+        return sum(self._book(self._reports(ids)) for ids in _parts(list(order_ids)))
 
     def resolve(self, mine: Callable[[str], bool]) -> None:
         """Settle every doubt about the open orders of the portfolios that are `mine`, and follow them from here on.
@@ -183,9 +184,14 @@ class Desk:
         ids = [order.order_id for order in orders]
         reports = []
         for request in CancelRequest.objects.filter(order_id__in=ids, done=False):
-            report = self._broker.cancel(request.order_id, request.event_time, "cancelled")
+            report = self._broker.cancel(request.order_id, request.event_time, "cancelled", request.cause)
             reports += [report] if report is not None else []
         self._book(reports)
+
+    def _reports(self, order_ids: Sequence[str]) -> list[Report]:
+        """What the broker says of them, in the order in which it is asked."""
+        known = self._broker.query(order_ids)
+        return [known[order_id] for order_id in order_ids if order_id in known]
 
     def _book(self, reports: list[Report]) -> int:
         answers = 0

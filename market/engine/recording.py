@@ -52,7 +52,7 @@ def record(reports: Sequence[Report], broker: str) -> tuple[int, list[Contradict
             _acknowledge(order, report, answers)
             for execution in report.executions:
                 if execution.fill_id not in booked[order_id]:
-                    fills.append(_fill(order, execution, broker, answers))
+                    fills.append(_fill(order, report, execution, broker, answers))
             _end(order, report, answers)
             if order.filled_volume > order.volume:
                 wrong.append(Contradiction(order_id, f"{order.filled_volume} of {order.volume} were filled"))
@@ -86,7 +86,7 @@ def _acknowledge(order: Order, report: Report, answers: Answers) -> None:
         answers.tell(order, "order_ack", order.event_time)
 
 
-def _fill(order: Order, execution: Execution, broker: str, answers: Answers) -> Fill:
+def _fill(order: Order, report: Report, execution: Execution, broker: str, answers: Answers) -> Fill:
     order.filled_volume += execution.volume
     whole = order.filled_volume >= order.volume
     # A fill that comes after the end (the broker was quicker than our cancel) is told, but does not reopen the order.
@@ -105,6 +105,7 @@ def _fill(order: Order, execution: Execution, broker: str, answers: Answers) -> 
         filled_amount=to_float(execution.amount),
         commission=to_float(execution.commission),
         tax=to_float(execution.tax),
+        **_seen(report),
     )
     return Fill(
         fill_id=execution.fill_id,
@@ -131,4 +132,10 @@ def _end(order: Order, report: Report, answers: Answers) -> None:
         answers.tell(order, "order_rejected", report.ended_at or order.event_time, reason=order.reason)
     else:
         order.state = OrderState.CANCELLED
-        answers.tell(order, "order_cancelled", report.ended_at or order.event_time, reason=order.reason)
+        answers.tell(
+            order, "order_cancelled", report.ended_at or order.event_time, reason=order.reason, **_seen(report)
+        )
+
+
+def _seen(report: Report) -> dict[str, str]:
+    return {"seen": report.seen} if report.seen else {}

@@ -47,7 +47,8 @@ class BrokerWatch:
             if time.monotonic() >= self._next_sweep:
                 self._next_sweep = time.monotonic() + _SWEEP
                 self._unbooked |= self._open()
-            told = self._desk.absorb(self._unbooked)
+            # By their ids, so that what one price did to several orders is told in the same order every time.
+            told = self._desk.absorb(sorted(self._unbooked))
         except (DatabaseError, BrokerUnavailable) as error:
             if not self._failing:
                 log.warning("The broker's news wait to be booked: %s", error)

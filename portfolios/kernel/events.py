@@ -58,7 +58,8 @@ class Feedback(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
 
     `status` is the order's state after it (accepted, partially_filled, filled, rejected, cancelled). The fields
     from `fill_id` to `tax` are set for fills (money in the portfolio's currency), `reason` for rejects and
-    cancels; an unset field is left out on the wire.
+    cancels, `seen` (topic:partition:offset, the newest price of the order's code that the exchange had met when it
+    filled or ended the order) where the exchange reads the log; an unset field is left out on the wire.
     """
 
     event_type: FeedbackType
@@ -79,6 +80,7 @@ class Feedback(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_default
     commission: float | msgspec.UnsetType = msgspec.UNSET
     tax: float | msgspec.UnsetType = msgspec.UNSET
     reason: str | msgspec.UnsetType = msgspec.UNSET
+    seen: str | msgspec.UnsetType = msgspec.UNSET
 
 
 Event: TypeAlias = PriceUpdate | Feedback

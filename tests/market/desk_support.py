@@ -150,7 +150,7 @@ class Market(SimulatedBroker):
     def submit(self, tickets: Sequence[Ticket]) -> list[Report]:
         return self._failing("submit", lambda: super(Market, self).submit(tickets))
 
-    def cancel(self, order_id: str, at: datetime, reason: str) -> Report | None:
+    def cancel(self, order_id: str, at: datetime, reason: str, cause: str = "") -> Report | None:
         return self._failing("cancel", lambda: super(Market, self).cancel(order_id, at, reason))
 
     def query(self, order_ids: Sequence[str]) -> dict[str, Report]:

@@ -200,3 +200,40 @@ def test_limits_follow_from_the_last_price_of_the_session_before_where_no_close_
     venue.feed.tick(venue.code, 10.9, prev_close=None)
     venue.pump()
     assert prices(ticket) == [10.92]
+
+
+def test_a_cancel_ends_an_order_after_the_tick_that_caused_it_though_it_comes_before_it_is_read(venue):
+    ticket = venue.ticket(order_type="limit", price=9.5)
+    venue.broker.submit([ticket])
+    venue.pump()
+    venue.broker.news(0)
+    cause = venue.feed.tick(venue.code, 9.5, volume=40, prev_close=10.0)
+    venue.feed.tick(venue.code, 9.4, prev_close=10.0)
+    report = venue.broker.cancel(ticket.order.order_id, venue.feed.now, "cancelled", f"{cause}:0")
+    assert report.state == "working"
+    venue.pump()
+    assert ticket.order.order_id in venue.broker.news(1)
+    report = venue.broker.query([ticket.order.order_id])[ticket.order.order_id]
+    assert (report.state, report.filled, report.ended_at) == ("cancelled", 40, venue.feed.now)
+    assert report.seen == cause
+
+
+def test_a_cancel_caused_elsewhere_ends_an_order_after_what_was_in_the_log_when_it_came(venue):
+    ticket = venue.ticket(order_type="limit", price=9.5)
+    venue.broker.submit([ticket])
+    venue.feed.tick(venue.code, 9.5, volume=40, prev_close=10.0)
+    venue.broker.cancel(ticket.order.order_id, venue.feed.now, "cancelled", f"{ORDERS_FEEDBACK}:0:5:0")
+    venue.pump()
+    venue.trade(9.4)
+    report = venue.broker.query([ticket.order.order_id])[ticket.order.order_id]
+    assert (report.state, report.filled) == ("cancelled", 40)
+
+
+def test_a_cancel_of_an_order_that_nobody_follows_any_more_is_carried_out(venue):
+    ticket = venue.ticket(order_type="limit", price=9.5)
+    venue.broker.submit([ticket])
+    venue.broker.unfollow([ticket.order.order_id])
+    cause = venue.feed.tick(venue.code, 10.0, prev_close=10.0)
+    venue.broker.cancel(ticket.order.order_id, venue.feed.now, "cancelled", f"{cause}:0")
+    venue.pump()
+    assert venue.broker.query([ticket.order.order_id])[ticket.order.order_id].state == "cancelled"
