@@ -44,7 +44,7 @@ def run(say: Say) -> list[Outcome]:
         rivals, absent = peers.programs(bus.bootstrap(), ground.TOPIC, keys, Path(folder), say)
         for number in range(ROUNDS):
             placed = ground.place(shares)
-            words = module("ginkgo_site.bench.routing_node", str(MESSAGES), str(_PORTFOLIOS))
+            words = module("ginkgo_site.bench.routing_node", str(MESSAGES), str(expected), str(_PORTFOLIOS))
             ours = measure(words, 300)
             ground.remove(placed)
             say(f"routing: round {number + 1} of {ROUNDS}: ours {_rate(ours):,.0f} messages/s")
