@@ -47,6 +47,8 @@ OUTBOX_TOPIC = "ginkgo.outbox"
 _TRIES = 3
 _PAUSE = 0.05
 _VIEW_EVERY = 1.0
+_PATIENCE = 2.0
+"""Seconds that feedback waits for the price that made it, where the market's consumer is behind the other."""
 _DRAINING = 2 / 3
 """Of the time until its deadline that a portfolio which ends may spend on its queue and on answers."""
 
@@ -101,6 +103,7 @@ class Processor(NodeThread):
         self._unwritable = ""
         self._sent_at: dict[str, float] = {}
         self._resend_now = threading.Event()
+        self._held_since = 0.0
         self._pace = Pace()
         self._saved_at = 0.0
         self._viewed_at = 0.0
@@ -374,9 +377,10 @@ class Processor(NodeThread):
 
     def step(self, run: Runtime, market: Subscription, feedback: Subscription) -> bool:
         """Apply one batch, or as much of it as takes a moment, feedback first; whether there was one."""
-        subscription = feedback if feedback.batches else market
-        items = subscription.pop()
-        if items is None:
+        subscription, items = feedback, self._due(run, feedback)
+        if not items:
+            subscription, items = market, market.pop() or []
+        if not items:
             return False
         if len(items) > self._pace.size:
             subscription.put_back(items[self._pace.size :])
@@ -388,6 +392,24 @@ class Processor(NodeThread):
         if run.intents or run.ledger or subscription is feedback:
             self.save()
         return True
+
+    def _due(self, run: Runtime, feedback: Subscription) -> list[Item]:
+        """The oldest feedback, but for what the market's consumer is yet to bring the price of: nobody hears of a fill
+        before the price at which it traded, whichever of the two is quicker (SPEC P8). Not longer than a moment, and
+        not while it ends: an answer matters more than its place."""
+        items = feedback.pop() or []
+        for number, item in enumerate(items):
+            if self.stopping.is_set() or not _is_early(item, run):
+                continue
+            now = time.monotonic()
+            self._held_since = self._held_since or now
+            if now - self._held_since >= _PATIENCE:
+                break
+            feedback.put_back(items[number:])
+            return items[:number]
+        if items:
+            self._held_since = 0.0
+        return items
 
     def _apply(self, run: Runtime, items: list[Item]) -> None:
         begun = time.monotonic()
@@ -616,6 +638,19 @@ class Processor(NodeThread):
 
 def _id(intent: Intent) -> str:
     return intent.order_id if isinstance(intent, Order) else intent.cancel_id
+
+
+def _is_early(item: Item, run: Runtime) -> bool:
+    """Whether the price up to which the exchange had read is one that this portfolio has yet to see."""
+    seen = item.event.seen  # type: ignore[union-attr]
+    if not seen:
+        return False
+    topic, _, place = seen.partition(":")
+    partition, _, offset = place.partition(":")
+    if not (partition.isdecimal() and offset.isdecimal()):
+        return False
+    following = run.next_offset((topic, int(partition)))
+    return following is not None and following <= int(offset)
 
 
 def _is_market(topic: str) -> bool:

@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from django.contrib.auth.models import User
 
 from market import bus, topic_admin, topics
 from market.bus import KafkaUnavailable
-from market.messages import decode_feedback, decode_order
+from market.messages import Feedback, decode_feedback, decode_order, encode
 from nodes import reload
 from nodes.checkpointer import Checkpointer
 from nodes.context import Context, Limits, TopicCatalogue
@@ -29,7 +30,7 @@ from portfolios.kernel.events import Cause
 from portfolios.kernel.portfolio import Portfolio as Kernel
 from portfolios.models import Assignment, Checkpoint, Portfolio, Revision
 from tests.nodes.log import Log, position_of
-from tests.nodes.support import RULES, Alerts, KeepingProducer, config, tick
+from tests.nodes.support import RULES, Alerts, KeepingProducer, answer, config, fill, tick
 from tests.support import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -165,6 +166,63 @@ def test_while_it_catches_up_it_is_saved_now_and_then_and_never_past_what_it_has
     processor.catch_up(run, scene.context.market, market, processor.positions, None)
     assert len(saved) > 2
     assert all(applied == offset for applied, offset in saved)
+
+
+# -- feedback and its price --------------------------------------------------------------------------------------------
+
+
+def test_a_fill_waits_for_the_price_at_which_it_traded(scene: Scene, new_code: NewCode) -> None:
+    code = new_code()
+    processor = scene.portfolio(code)
+    run, market, feedback = scene.begin(processor)
+    topic, partition = position_of(code)
+    start = scene.log.end((topic, partition))
+    seen = f"{topic}:{partition}:{start}"
+    told = [
+        answer(1, "o", processor.portfolio_id),
+        replace_seen(fill(2, "o", processor.portfolio_id), seen),
+        answer(3, "o", processor.portfolio_id),
+    ]
+    for each in told:
+        scene.log.raw(topics.ORDERS_FEEDBACK, processor.portfolio_id, encode(each))
+    eventually(lambda: feedback.put == 3, saying="the feedback")
+    drain(processor, run, market, feedback)
+    assert (run.portfolio.pseq, count(run)) == (1, 0)
+    scene.log.ticks(code, range(1))
+    eventually(lambda: market.put == 1, saying="the price")
+    drain(processor, run, market, feedback)
+    assert (run.portfolio.pseq, count(run)) == (3, 1)
+
+
+def test_a_fill_whose_price_does_not_come_is_booked_after_a_moment(
+    scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nodes.processor._PATIENCE", 0.2)
+    code = new_code()
+    processor = scene.portfolio(code)
+    run, market, feedback = scene.begin(processor)
+    topic, partition = position_of(code)
+    lost = replace_seen(fill(1, "o", processor.portfolio_id), f"{topic}:{partition}:{10**9}")
+    scene.log.raw(topics.ORDERS_FEEDBACK, processor.portfolio_id, encode(lost))
+    eventually(lambda: feedback.put == 1, saying="the feedback")
+    assert not processor.step(run, market, feedback)
+    eventually(lambda: processor.step(run, market, feedback), saying="the end of patience")
+    assert run.portfolio.pseq == 1
+
+
+@pytest.mark.parametrize("seen", ["", "nowhere", "a:b:c", "another.topic:0:7"])
+def test_what_says_nothing_of_its_prices_waits_for_none(scene: Scene, new_code: NewCode, seen: str) -> None:
+    processor = scene.portfolio(new_code())
+    run, market, feedback = scene.begin(processor)
+    told = replace_seen(answer(1, "o", processor.portfolio_id), seen)
+    scene.log.raw(topics.ORDERS_FEEDBACK, processor.portfolio_id, encode(told))
+    eventually(lambda: feedback.put == 1, saying="the feedback")
+    assert processor.step(run, market, feedback)
+    assert run.portfolio.pseq == 1
+
+
+def replace_seen(feedback: Feedback, seen: str) -> Feedback:
+    return msgspec.structs.replace(feedback, seen=seen)
 
 
 # -- reload ------------------------------------------------------------------------------------------------------------
