@@ -294,7 +294,7 @@ class Desk:
 
     def _affordable(self, code: str, worst: int, session: Session, volume: int) -> int:
         """The largest volume up to `volume` whose worst cost the available cash covers."""
-        cash = self._ledger.available
+        cash = self._view.available_cash
         if self._cost_bound(code, worst, volume, session) <= cash:
             return volume
         low, high = 0, volume

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from portfolios.kernel.bars import BarBuilder
@@ -12,6 +12,7 @@ from portfolios.kernel.money import UNIT
 from portfolios.kernel.rules.base import MarketRules, Session
 from portfolios.kernel.state import WatchState
 
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _LEAST_PRICE = 1 / UNIT
 _NO_LIMIT = float("inf")
 
@@ -21,11 +22,16 @@ class Watch:
     is the ledger's own object while something is held, else None."""
 
     __slots__ = (
-        "bar", "ceiling", "code", "cold", "day", "floor", "high", "low", "memory", "noted", "position", "prev_close",
-        "price", "raw", "retry", "signalled", "sizer_cold", "sizer_memory", "st", "traded", "warmed",
+        "_plain", "_valued", "bar", "calm_high", "calm_low", "ceiling", "code", "cold", "day", "floor", "high", "low",
+        "marked", "memory", "noted", "position", "prev_close", "price", "raw", "retry", "signalled", "sizer_cold",
+        "sizer_memory", "st", "traded", "until", "warmed",
     )  # fmt: skip
 
-    def __init__(self, code: str, *, st: bool, traded: bool) -> None:
+    def __init__(self, code: str, *, st: bool, traded: bool, plain: bool = False, valued: bool = True) -> None:
+        """`plain`: a calm price interests nobody but the strategy; `valued`: risk rules hear of every change of a
+        position's value."""
+        self._plain = plain
+        self._valued = valued
         self.code = code
         self.st = st
         self.traded = traded
@@ -39,6 +45,13 @@ class Watch:
         self.position: Position | None = None
         self.floor = self.ceiling = 0
         """While a position is held: prices in units at or beyond which its risk rules are to be asked."""
+        self.calm_low, self.calm_high = _NO_LIMIT, -_NO_LIMIT
+        """Prices strictly between them are credible and interest the strategy alone, until the session ends."""
+        self.until = _LONG_AGO
+        """The end of the session `day`, once the portfolio has entered it."""
+        self.marked = False
+        """Whether a position is held whose value stands at `price`; if one is held and this is not set, it is one of
+        the watchlist's `unmarked`."""
         self.memory: Any = None
         self.sizer_memory: Any = None
         self.bar: BarBuilder | None = None
@@ -68,9 +81,29 @@ class Watch:
             if limits is not None:
                 self.low = limits[0] / UNIT
                 self.high = limits[1] / UNIT
+                self._settle()
                 return
         self.low = _LEAST_PRICE
         self.high = _NO_LIMIT
+        self._settle()
+
+    def follow(self, position: Position | None, floor: int = 0, ceiling: int = 0) -> None:
+        """What is held of it now (None: nothing), and the prices in units between which its risk rules are silent."""
+        self.position = position
+        self.marked = position is not None
+        self.floor, self.ceiling = floor, ceiling
+        self._settle()
+
+    def _settle(self) -> None:
+        """Limits, position or its bounds have changed: which prices are calm."""
+        if not self._plain or (self.position is not None and self._valued):
+            self.calm_low, self.calm_high = _NO_LIMIT, -_NO_LIMIT
+            return
+        self.calm_low, self.calm_high = self.low, self.high
+        if self.position is not None:
+            # A unit inside the bounds, so that no rounding of a price reaches them.
+            self.calm_low = max(self.low, (self.floor + 1) / UNIT)
+            self.calm_high = min(self.high, (self.ceiling - 1) / UNIT)
 
     def row(self) -> tuple[Any, ...]:
         """What a snapshot keeps of it: the fields of `state.WatchState`, in their order."""
