@@ -5,7 +5,6 @@ Each second: dead threads are noticed, and what portfolios look like is written.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -42,7 +41,7 @@ class Heartbeat(NodeThread):
         ttl: float,
         info: Callable[[], Mapping[str, str]],
         metrics: Callable[[], Mapping[str, str]],
-        views: Callable[[], Mapping[str, tuple[Mapping[str, str], list[object]]]],
+        views: Callable[[], Mapping[str, tuple[Mapping[str, str], list[bytes]]]],
         watch: Callable[[], None],
         on_replaced: Callable[[], None],
     ) -> None:
@@ -116,7 +115,7 @@ class Heartbeat(NodeThread):
             pipe.set(livestate.status_key(portfolio_id), Status.RUNNING, nx=True)
             if decisions:
                 key = decisions_key(portfolio_id)
-                pipe.rpush(key, *[json.dumps(decision, default=str) for decision in decisions])
+                pipe.rpush(key, *decisions)
                 pipe.ltrim(key, -DECISIONS_KEPT, -1)
         pipe.hset(livestate.metrics_key(self._identity.node_id), mapping=_hash(self._metrics()))
         pipe.execute()

@@ -305,7 +305,7 @@ class Node:
             processors = list(self._processors.values())
         return self._metrics.read(processors)
 
-    def _views(self) -> dict[str, tuple[Mapping[str, str], list[object]]]:
+    def _views(self) -> dict[str, tuple[Mapping[str, str], list[bytes]]]:
         with self._lock:
             processors = [p for p in self._processors.values() if p.view and p.running.is_set()]
         return {p.portfolio_id: (p.view, p.take_decisions()) for p in processors}

@@ -112,7 +112,7 @@ class Processor(NodeThread):
         self.positions: set[Position] = set()
         self._feedback_positions: set[Position] = set()
         self.view: dict[str, str] = {}
-        self.decisions: deque[Decision] = deque(maxlen=1000)
+        self.decisions: deque[Decision] = deque(maxlen=500)
 
     # -- called by others ------------------------------------------------------------------------------------------
 
@@ -130,16 +130,21 @@ class Processor(NodeThread):
         super().request_stop()
         self._wake.set()
 
+    def _rouse(self) -> None:
+        """There is something in a queue. Who is awake looks there after clearing this, and is not told twice."""
+        if not self._wake.is_set():
+            self._wake.set()
+
     def reload(self) -> None:
         """A newer configuration is there: take it over as soon as what is queued now is applied (SPEC N5)."""
         self._reload.set()
         self._wake.set()
 
-    def take_decisions(self) -> list[object]:
-        """What was decided since the last call, oldest first, ready for JSON."""
-        taken: list[object] = []
+    def take_decisions(self) -> list[bytes]:
+        """What was decided since the last call, oldest first, as JSON."""
+        taken: list[bytes] = []
         while self.decisions:
-            taken.append(msgspec.to_builtins(self.decisions.popleft()))
+            taken.append(msgspec.json.encode(self.decisions.popleft()))
         return taken
 
     @property
@@ -244,10 +249,10 @@ class Processor(NodeThread):
 
         policy = run.portfolio.config.policy.backpressure
         market = self._market = Subscription(
-            self.portfolio_id, run.keys, policy, self.context.limits.max_queue_size, self._wake.set
+            self.portfolio_id, run.keys, policy, self.context.limits.max_queue_size, self._rouse
         )
         feedback = self._feedback = Subscription(
-            self.portfolio_id, frozenset({self.portfolio_id.encode()}), None, 0, self._wake.set
+            self.portfolio_id, frozenset({self.portfolio_id.encode()}), None, 0, self._rouse
         )
         self._feedback_positions = {self.context.feedback_position(self.portfolio_id)}
         self._join(run, self.context.feedback, feedback, self._feedback_positions)

@@ -97,7 +97,7 @@ def test_after_a_failure_the_next_beat_does_not_wait_for_its_interval(stack: Run
 
 def test_portfolios_are_published_with_their_decisions(scene: Scene) -> None:
     portfolio = str(uuid4())
-    scene.views = {portfolio: ({"cash": "10"}, [{"kind": "order"}, {"kind": "veto"}])}
+    scene.views = {portfolio: ({"cash": "10"}, [b'{"kind":"order"}', b'{"kind":"veto"}'])}
     scene.heart.step()
     state = scene.redis.hgetall(livestate.state_key(portfolio))
     assert state["cash"] == "10"  # type: ignore[index]
