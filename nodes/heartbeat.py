@@ -18,16 +18,13 @@ from nodes.identity import Identity
 from nodes.lease import Lease
 from nodes.thread import NodeThread
 from portfolios import livestate
+from portfolios.livestate import decisions_key
 from portfolios.models.portfolio import Status
 
 log = logging.getLogger(__name__)
 
 _TICK = 1.0
 DECISIONS_KEPT = 500
-
-
-def decisions_key(portfolio_id: str) -> str:
-    return f"portfolio:{portfolio_id}:decisions"
 
 
 class Heartbeat(NodeThread):

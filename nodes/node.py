@@ -196,6 +196,8 @@ class Node:
                         "Portfolio %s: %s", portfolio_id, "stopping" if ending == "user_stop" else "dropped: not ours"
                     )
                     processor.end(ending, time.monotonic() + self._config.stop_timeout)  # type: ignore[arg-type]
+            for portfolio_id in steps.adjust:
+                self._processors[portfolio_id].adjust()
             for portfolio_id, epoch in steps.start:
                 if self._stopped.is_set():
                     continue

@@ -22,7 +22,7 @@ from market import topics
 from market.bus import KafkaUnavailable
 from market.messages import Feedback
 from market.models import OutboxMessage
-from nodes import reload, runtime
+from nodes import adjustments, reload, runtime
 from nodes.checkpointer import Request
 from nodes.consumer import LogConsumer
 from nodes.context import Context
@@ -108,6 +108,7 @@ class Processor(NodeThread):
         self._saved_at = 0.0
         self._viewed_at = 0.0
         self._reload = threading.Event()
+        self._adjust = threading.Event()
         self.refused_version = 0
         self.positions: set[Position] = set()
         self._feedback_positions: set[Position] = set()
@@ -138,6 +139,11 @@ class Processor(NodeThread):
     def reload(self) -> None:
         """A newer configuration is there: take it over as soon as what is queued now is applied (SPEC N5)."""
         self._reload.set()
+        self._wake.set()
+
+    def adjust(self) -> None:
+        """Somebody has asked for a deposit or a correction: book it between two events."""
+        self._adjust.set()
         self._wake.set()
 
     def take_decisions(self) -> list[bytes]:
@@ -260,6 +266,7 @@ class Processor(NodeThread):
         self._join(run, self.context.market, market, self.positions)
         if stopped_by_user:
             run.intents.extend(run.portfolio.cancel_unanswered(Cause("ginkgo.start", 0, self.epoch)))
+        self._take_adjustments(run, market)
         self.save(wait=True)
         if self.stopping.is_set():
             raise Interrupted
@@ -366,6 +373,10 @@ class Processor(NodeThread):
             if self._reload.is_set():
                 self._reload.clear()
                 reload.reload(self, run, market, feedback)
+                close_old_connections()
+            elif self._adjust.is_set():
+                self._adjust.clear()
+                self._take_adjustments(run, market)
                 close_old_connections()
             elif worked:
                 continue
@@ -495,6 +506,10 @@ class Processor(NodeThread):
         run.intents[:0] = again
         if run.intents:
             self.save()
+
+    def _take_adjustments(self, run: Runtime, market: Subscription) -> None:
+        if adjustments.take(self, run):
+            reload.register(self, run, market)  # a position in another code wants that code's prices
 
     def _on_failure(self, _intent: Intent) -> None:
         self._resend_now.set()

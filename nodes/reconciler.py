@@ -13,9 +13,11 @@ from types import MappingProxyType
 
 from django.db import Error as DatabaseError
 from django.db import connection
+from django.db.models import Exists, OuterRef
 
 from nodes.thread import NodeThread
-from portfolios.models import Assignment
+from portfolios.models import Adjustment, Assignment
+from portfolios.models.adjustment import AdjustmentState
 from portfolios.models.portfolio import DesiredState
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,8 @@ class Owned:
     epoch: int
     desired_state: str
     version: int
+    adjusting: bool = False
+    """A deposit or a correction is waiting to be booked."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,15 @@ class Running:
 
 @dataclass(frozen=True)
 class Steps:
-    """What is to be done: start (id, epoch), discard, stop for the user, reload, and forget those that have ended."""
+    """What is to be done: start (id, epoch), discard, stop for the user, reload, book adjustments, and forget those
+    that have ended."""
 
     start: tuple[tuple[str, int], ...] = ()
     discard: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
     reload: tuple[str, ...] = ()
     forget: tuple[str, ...] = ()
+    adjust: tuple[str, ...] = ()
 
 
 Refused = Mapping[str, tuple[int, int]]
@@ -61,7 +67,7 @@ def compare(
 
     What is `refused` is not tried again at the same epoch and version, but to be given back.
     """
-    start, discard, stop, reload, forget = [], [], [], [], []
+    start, discard, stop, reload, forget, adjust = [], [], [], [], [], []
     for portfolio_id, r in running.items():
         o = owned.get(portfolio_id)
         if r.ended:
@@ -72,12 +78,14 @@ def compare(
             stop.append(portfolio_id)
         elif r.version and o.version > r.version:
             reload.append(portfolio_id)
+        elif o.adjusting:
+            adjust.append(portfolio_id)
     for portfolio_id, o in owned.items():
         # One that was stopped before it was ever started here is given back by the same way, without running.
         stopped = o.desired_state == DesiredState.STOPPED
         if portfolio_id not in running and (stopped or refused.get(portfolio_id) != (o.epoch, o.version)):
             start.append((portfolio_id, o.epoch))
-    return Steps(tuple(sorted(start)), tuple(discard), tuple(stop), tuple(reload), tuple(forget))
+    return Steps(tuple(sorted(start)), tuple(discard), tuple(stop), tuple(reload), tuple(forget), tuple(adjust))
 
 
 class Reconciler(NodeThread):
@@ -131,7 +139,8 @@ class Reconciler(NodeThread):
 
 
 def owned_by(node_id: str) -> dict[str, Owned]:
+    waiting = Adjustment.objects.filter(portfolio_id=OuterRef("portfolio_id"), state=AdjustmentState.PENDING)
     rows = Assignment.objects.filter(node_id=node_id).values_list(
-        "portfolio_id", "epoch", "portfolio__desired_state", "portfolio__version"
+        "portfolio_id", "epoch", "portfolio__desired_state", "portfolio__version", Exists(waiting)
     )
-    return {portfolio_id: Owned(epoch, desired, version) for portfolio_id, epoch, desired, version in rows}
+    return {portfolio_id: Owned(*facts) for portfolio_id, *facts in rows}

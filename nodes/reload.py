@@ -68,7 +68,7 @@ def reload(processor: Processor, run: Runtime, market: Subscription, feedback: S
     # 7. Replay the buffer in order, then register for the codes it wants now.
     while not processor.stopping.is_set() and processor.step(run, market, feedback):
         processor.wait_until_allowed()
-    _register(processor, run, market)
+    register(processor, run, market)
     processor.save(wait=True)
     # 8. RUNNING.
     processor.look(run)
@@ -84,8 +84,8 @@ def _is_newer(processor: Processor) -> bool:
     return version is not None and version > processor.config_version
 
 
-def _register(processor: Processor, run: Runtime, market: Subscription) -> None:
-    """Partitions that the configuration adds start at the join point, those it removes are forgotten."""
+def register(processor: Processor, run: Runtime, market: Subscription) -> None:
+    """Hear of the codes it wants now: added partitions start at the join point, removed ones are forgotten."""
     if market.keys == run.keys:
         return
     processor.positions = processor.context.market_positions(run.portfolio.codes)

@@ -64,6 +64,8 @@ class Runtime:
         self.topic_ids = dict(loaded.topic_ids)
         self.intents: list[Intent] = []
         self.ledger: list[LedgerEntry] = []
+        self.adjusted: set[int] = set()
+        """Adjustments that this life has dealt with."""
         self.applied = 0
         self.dirty = False
 

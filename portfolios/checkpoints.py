@@ -13,7 +13,8 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from portfolios.models import Checkpoint, LedgerEntry, Revision
+from portfolios.models import Adjustment, Checkpoint, LedgerEntry, Revision
+from portfolios.models.adjustment import AdjustmentState
 
 Offsets = dict[str, dict[int, int]]
 """topic → partition → the next offset not yet decided."""
@@ -108,8 +109,8 @@ _COLUMNS = ("state", "pseq", "offsets", "topic_ids", "config_version", "incarnat
 def save(saves: Sequence[Save], now: datetime) -> set[str]:
     """Write all of them in one statement; the ids of those that were lost (their epoch is another's now).
 
-    A lost one is left out whole, its ledger rows too; the rest commit. Raises django.db.Error when the
-    database is away.
+    A lost one is left out whole, its ledger rows too; the rest commit, and the adjustments among their ledger rows
+    are applied with them. Raises django.db.Error when the database is away.
     """
     if not saves:
         return set()
@@ -120,6 +121,9 @@ def save(saves: Sequence[Save], now: datetime) -> set[str]:
         lost = _update(saves, now)
         kept = [entry for entry in ledger if entry.portfolio_id not in lost]
         LedgerEntry.objects.bulk_create(kept, ignore_conflicts=True)
+        adjusted = [entry.adjustment_id for entry in kept if entry.adjustment_id is not None]
+        if adjusted:
+            Adjustment.objects.filter(id__in=adjusted).update(state=AdjustmentState.APPLIED, settled_at=now)
     return lost
 
 

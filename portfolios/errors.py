@@ -12,11 +12,19 @@ class PortfolioError(Exception):
 
 
 class NotFound(PortfolioError):
-    """There is no such portfolio, revision or user."""
+    """There is no such portfolio, account, revision or user."""
 
 
 class Conflict(PortfolioError):
     """It has changed meanwhile, is in the wrong state, or the name fits several."""
+
+
+class Refused(PortfolioError):
+    """The books do not allow it: more is withdrawn than is free, more taken away than is held."""
+
+
+class Unconfirmed(PortfolioError):
+    """It trades real money, and whoever asks has not confirmed that this is meant."""
 
 
 class InvalidConfig(PortfolioError):

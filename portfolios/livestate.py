@@ -34,6 +34,11 @@ def state_key(portfolio_id: str) -> str:
     return f"portfolio:{portfolio_id}:state"
 
 
+def decisions_key(portfolio_id: str) -> str:
+    """A list of its newest decisions as JSON, the newest last."""
+    return f"portfolio:{portfolio_id}:decisions"
+
+
 PLAN = "schedule:plan"
 SCHEDULER_STATUS = "scheduler:status"
 ENGINE_STATUS = "engine:live:status"

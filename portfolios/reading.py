@@ -25,8 +25,9 @@ log = logging.getLogger(__name__)
 
 
 def get_status(portfolio_id: str) -> dict[str, Any]:
-    """id, name, status, status_reason, desired_state, market, node_id, epoch, cash, total_value, position_count,
-    version (of the config), running_version (what its node last reported), updated_at. Raises NotFound."""
+    """id, name, status, status_reason, desired_state, market, account (its name), account_kind (paper or live), broker,
+    currency, node_id, epoch, cash, total_value, position_count, version (of the config), running_version (what its
+    node last reported), updated_at. Raises NotFound."""
     found = _statuses(Portfolio.objects.filter(id=portfolio_id))
     if not found:
         raise NotFound(f"there is no portfolio {portfolio_id!r}: see 'ginkgo portfolio list'")
@@ -64,7 +65,7 @@ def get_positions(portfolio_id: str) -> list[dict[str, Any]]:
 
 
 def _statuses(chosen: Iterable[Portfolio]) -> list[dict[str, Any]]:
-    portfolios = list(chosen.select_related("assignment"))  # type: ignore[attr-defined]
+    portfolios = list(chosen.select_related("assignment", "account"))  # type: ignore[attr-defined]
     ids = [portfolio.id for portfolio in portfolios]
     live = _live(ids)
     saved = dict(Checkpoint.objects.filter(portfolio_id__in=ids).values_list("portfolio_id", "saved_at"))
@@ -89,6 +90,10 @@ def _status(portfolio: Portfolio, figures: dict[str, Any] | None) -> dict[str, A
         "status_reason": portfolio.status_reason,
         "desired_state": portfolio.desired_state,
         "market": portfolio.market,
+        "account": portfolio.account.name,
+        "account_kind": portfolio.account.kind,
+        "broker": portfolio.account.broker,
+        "currency": portfolio.account.currency,
         "node_id": portfolio.assignment.node_id,
         "epoch": portfolio.assignment.epoch,
         "version": portfolio.version,

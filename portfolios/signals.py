@@ -5,10 +5,21 @@ Receivers turn these into commands to nodes and scheduler ticks, which are hints
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
+from django.db import transaction
 from django.dispatch import Signal
+
+from portfolios.models import Portfolio
 
 desired_state_changed = Signal()
 """portfolio_id, desired_state: the owner wants it running or stopped."""
 
 config_changed = Signal()
 """portfolio_id, version: there is a newer configuration, or the owner asks to load the newest again."""
+
+
+def tell(signal: Signal, portfolio_id: str, **facts: Any) -> None:
+    """After the commit, and whatever a receiver does: its failure is logged and must not undo what was written."""
+    transaction.on_commit(partial(signal.send_robust, sender=Portfolio, portfolio_id=portfolio_id, **facts))

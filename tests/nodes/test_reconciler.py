@@ -6,7 +6,7 @@ from django.db import OperationalError
 
 from nodes import reconciler
 from nodes.reconciler import Owned, Reconciler, Running, Steps, compare
-from portfolios.models import Assignment, Portfolio
+from portfolios.models import Adjustment, Assignment, Portfolio
 
 
 def owned(epoch: int = 3, desired: str = "running", version: int = 1) -> dict[str, Owned]:
@@ -114,3 +114,20 @@ def test_the_thread_compares_when_it_is_woken(monkeypatch: pytest.MonkeyPatch) -
         one.join(5)
     assert not one.is_alive()
     assert not one.died
+
+
+def test_what_is_to_be_adjusted_is_after_its_reload() -> None:
+    asked = {"a": Owned(3, "running", 2, adjusting=True)}
+    assert compare(asked, running(version=1)) == Steps(reload=("a",))
+    assert compare(asked, running(version=2)) == Steps(adjust=("a",))
+
+
+@pytest.mark.django_db
+def test_a_deposit_that_waits_is_seen() -> None:
+    user = User.objects.create_user("t")
+    portfolio = Portfolio.objects.create(id="p", name="p", owner=user, initial_cash=1, config={})
+    Assignment.objects.create(portfolio=portfolio, node_id="n1", epoch=9)
+    asked = Adjustment.objects.create(portfolio=portfolio, kind="deposit", amount=1, reason="r", author=user)
+    assert reconciler.owned_by("n1")["p"].adjusting
+    Adjustment.objects.filter(pk=asked.pk).update(state="applied")
+    assert not reconciler.owned_by("n1")["p"].adjusting
