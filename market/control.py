@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
@@ -109,10 +109,10 @@ class ControlPublisher:
 class ControlConsumer:
     """Iterates over the records of `topics` until `stop` is set, through broker restarts.
 
-    Every consumer reads every partition, from the end as of its first connection (`from_end`; else from the beginning),
-    and goes on where it was after a reconnect. Nothing is committed: a control topic is short, and who reads it from
-    its beginning knows what it has done by the command's id (a group of kafka-python 3.0 now and then never finds its
-    coordinator again). `ready` is set once its positions stand: what is published after that will be read.
+    Every consumer reads every partition, from the end as of its first connection (`from_end`; else from the beginning,
+    or where `start` says), and goes on where it was after a reconnect. Nothing is committed: a control topic is short,
+    and who reads it from its beginning knows what it has done by the command's id (a group of kafka-python 3.0 now and
+    then never finds its coordinator again). `ready` is set once its positions stand: what is published after that will be read.
     """
 
     def __init__(
@@ -121,7 +121,9 @@ class ControlConsumer:
         client_id: str,
         from_end: bool = True,
         stop: threading.Event | None = None,
+        start: Mapping[TopicPartition, int] | None = None,
     ) -> None:
+        """`start`: the next offset of each partition whose reader keeps its own place."""
         self.stop = stop or threading.Event()
         self.ready = threading.Event()
         self._topics = tuple(topics)
@@ -130,9 +132,17 @@ class ControlConsumer:
         self._consumer: KafkaConsumer | None = None
         self._address = ""
         self._checked = float("-inf")
-        self._next: dict[TopicPartition, int] = {}
+        self._next: dict[TopicPartition, int] = dict(start or {})
 
     def __iter__(self) -> Iterator[Record]:
+        for batch in self.batches():
+            for record in batch:
+                if self.stop.is_set():
+                    return
+                yield record
+
+    def batches(self) -> Iterator[list[Record]]:
+        """The records that came together, partition by partition; an empty list now and then while none come."""
         pause, silent_until = 0.2, 0.0
         try:
             while not self.stop.is_set():
@@ -150,14 +160,9 @@ class ControlConsumer:
                     self.stop.wait(pause)
                     pause = min(pause * 2, 5.0)
                     continue
-                for partition, records in batch.items():
-                    for record in records:
-                        if self.stop.is_set():
-                            return
-                        key = record.key.decode(errors="replace") if record.key else ""
-                        yield Record(record.topic, record.partition, record.offset, key, record.value or b"")
-                        # Only now: what the reader was given, it has worked off when it asks for the next.
-                        self._next[partition] = record.offset + 1
+                yield [_read(record) for records in batch.values() for record in records]
+                # Only now: what the reader was given, it has worked off when it asks for the next.
+                self._next.update({partition: records[-1].offset + 1 for partition, records in batch.items()})
         finally:
             self._disconnect()
 
@@ -228,6 +233,11 @@ class ControlConsumer:
                 consumer.close(autocommit=False, timeout_ms=1000)
             except KafkaError as error:
                 log.debug("%s: closing: %s", self._client_id, error)
+
+
+def _read(record: Any) -> Record:
+    key = record.key.decode(errors="replace") if record.key else ""
+    return Record(record.topic, record.partition, record.offset, key, record.value or b"")
 
 
 def _short(error: BaseException) -> str:
