@@ -184,6 +184,23 @@ class Feed(_Section):
     seed: int = 7
 
 
+class History(_Section):
+    """What is recorded. Times in seconds unless said otherwise; days count from when a row was recorded.
+
+    Rows go to the server in batches, through a spool on this machine's disk of at most `spool_max_mb` MB (None as
+    `spool`: `$GINKGO_HOME/history`). Beyond 80 % of it there is an alert; when it is full the log is not read on.
+    """
+
+    batch_rows: int = Field(100, ge=1)
+    batch_seconds: float = Field(10.0, gt=0)
+    sample_interval: float = Field(1.0, gt=0)
+    spool: Directory | None = None
+    spool_max_mb: int = Field(1024, ge=1)
+    ticks_days: int = Field(90, ge=1)
+    bars_days: int = Field(3650, ge=1)
+    books_days: int = Field(3650, ge=1)
+
+
 class Config(_Section):
     """All of it. `home` holds the embedded servers' data and the generated secrets."""
 
@@ -199,6 +216,7 @@ class Config(_Section):
     scheduler: Scheduler = Scheduler()
     engine: Engine = Engine()
     feed: Feed = Feed()
+    history: History = History()
     # Free in form, and full of other people's tokens: never in a repr.
     sources: dict[str, dict[str, Any]] = Field({}, repr=False)
     brokers: dict[str, dict[str, Any]] = Field(

@@ -11,6 +11,7 @@ from ginkgo_site.supervisor.program import Program
 _FEED = _SCHEDULER = 1
 _NODES = 2
 _ENGINE = 3
+_HISTORY = 4
 _PAGES = 4
 
 
@@ -25,6 +26,8 @@ def programs(config: Config, nodes: int, feed: str, speed: float) -> list[Progra
     if feed != "none":
         wanted.append(program(config, "feed", _FEED, "feed", "start", "--source", feed, "--speed", f"{speed:g}"))
     wanted.append(program(config, "flower", _PAGES, "flower"))
+    # Last, as nobody waits for it; and it outlives the engine, so that it hears of everything.
+    wanted.append(program(config, "history", _HISTORY, "history", "run"))
     return wanted
 
 
