@@ -112,7 +112,8 @@ class ControlConsumer:
     Every consumer reads every partition, from the end as of its first connection (`from_end`; else from the beginning,
     or where `start` says), and goes on where it was after a reconnect. Nothing is committed: a control topic is short,
     and who reads it from its beginning knows what it has done by the command's id (a group of kafka-python 3.0 now and
-    then never finds its coordinator again). `ready` is set once its positions stand: what is published after that will be read.
+    then never finds its coordinator again). `ready` is set once its positions stand: what is published after that will
+    be read.
     """
 
     def __init__(
