@@ -103,6 +103,11 @@ def working(order_ids: Iterable[str]) -> list[Placed]:
     return [_placed(row) for row in BrokerOrder.objects.filter(order_id__in=list(order_ids), state="working")]
 
 
+def working_of(portfolio_ids: Iterable[str]) -> list[Placed]:
+    """All that these portfolios have at work."""
+    return [_placed(row) for row in BrokerOrder.objects.filter(portfolio_id__in=list(portfolio_ids), state="working")]
+
+
 def cancel(order_id: str, at: datetime, reason: str) -> Report | None:
     """End a working order; what became of it (it may have been filled before), or None if it was never received."""
     with writing():

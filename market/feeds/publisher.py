@@ -17,7 +17,7 @@ from market.feeds.base import Batch
 from market.feeds.status import Stats
 from market.messages import encode
 from market.topics import MARKET_DATA
-from portfolios.kernel.events import PriceUpdate
+from portfolios.kernel.events import Cause, PriceUpdate
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,8 @@ _RETRY = 1.0
 class Publisher:
     """`wanted()`: the codes to publish, None for all; `pause(seconds)` waits for a change of them, or `stop`.
 
-    `speed`: how many times as fast as the feed's own pace.
+    `speed`: how many times as fast as the feed's own pace. `settle`, if given, is called after each tick with its place
+    in the log, and the next waits until it returns; False if `stop` came before.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Publisher:
         pause: Callable[[float], None],
         check: Callable[[], None],
         speed: float = 1.0,
+        settle: Callable[[PriceUpdate, Cause], bool] | None = None,
     ) -> None:
         self._topic = MARKET_DATA[market]
         self._client_id = f"feed.{market}"
@@ -53,6 +55,8 @@ class Publisher:
         self._pause = pause
         self._check = check
         self._speed = speed
+        self._settle = settle
+        self._arrived: Cause | None = None
         self._producer: Producer | None = None
 
     def run(self, batches: Iterator[Batch], codes: frozenset[str]) -> bool:
@@ -70,11 +74,21 @@ class Publisher:
             wanted = self._wanted()
             ticks = [tick for tick in batch.ticks if wanted is None or tick.code in wanted]
             self._stats.codes = len(codes if wanted is None else codes & wanted)
-            if not self.deliver(ticks):
+            if not (self.deliver(ticks) if self._settle is None else self._step(ticks)):
                 return False
             self._stats.messages += len(ticks)
             self._stats.event_time = batch.ticks[-1].timestamp
             self._check()
+        return True
+
+    def _step(self, ticks: list[PriceUpdate]) -> bool:
+        """One after the other, each when the one before is settled; False if `stop` came before."""
+        for tick in ticks:
+            if not self.deliver([tick]):
+                return False
+            assert self._settle is not None and self._arrived is not None
+            if not self._settle(tick, self._arrived):
+                return False
         return True
 
     def deliver(self, ticks: list[PriceUpdate]) -> bool:
@@ -101,11 +115,13 @@ class Publisher:
         producer = self._connected()
 
         def answered(number: int) -> Callable[[KafkaError | None, Message], None]:
-            def on_delivery(error: KafkaError | None, _: Message) -> None:
+            def on_delivery(error: KafkaError | None, message: Message) -> None:
                 if error is not None:
                     if not failed:
                         log.warning("Kafka refused a tick, sending it again: %s", error)
                     failed.append(number)
+                elif self._settle is not None:
+                    self._arrived = Cause(message.topic(), message.partition(), message.offset())  # type: ignore[arg-type]
 
             return on_delivery
 

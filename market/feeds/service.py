@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Collection
 
 from market.bus import KafkaUnavailable
 from market.feeds.base import Feed, FeedError, Published
 from market.feeds.interest import InterestListener
+from market.feeds.lock_step import LockStep
 from market.feeds.position import read_position
 from market.feeds.publisher import Publisher
 from market.feeds.status import Claim, Reporter, Stats
@@ -18,10 +20,16 @@ _RETRY = 2.0
 
 
 def run_feed(
-    feed: Feed, stop: threading.Event, speed: float = 1.0, publish_all: bool = False, rewind: bool = False
+    feed: Feed,
+    stop: threading.Event,
+    speed: float = 1.0,
+    publish_all: bool = False,
+    rewind: bool = False,
+    lock_step: Collection[str] | None = None,
 ) -> None:
     """Publish `feed` until `stop` is set or its data end. `publish_all`: wanted or not; `rewind`: from its beginning,
-    though the market's time may then run backwards.
+    though the market's time may then run backwards; `lock_step`: each price waits until these portfolios (none named:
+    all that are to run) are done with the one before.
 
     Raises FeedError. Kafka and Redis may come and go: it waits for the one and does without the other.
     """
@@ -44,9 +52,14 @@ def run_feed(
         listener.changed.wait(seconds)
         listener.changed.clear()
 
-    publisher = Publisher(feed.market, stats, stop, wanted, pause, check, speed)
+    steps = None if lock_step is None else LockStep(feed.market, stats, stop, check, lock_step)
+    publisher = Publisher(
+        feed.market, stats, stop, wanted, pause, check, speed, settle=None if steps is None else steps.settle
+    )
     try:
         reporter.start()
+        if steps is not None and not steps.begin():
+            return
         published = _position(feed, stop, stats, rewind)
         if published is None:
             return

@@ -1,9 +1,9 @@
 """The backtest's loop: prices into the kernel, its orders to the simulated exchange, the answers back (SPEC P8).
 
-One price is: the portfolio applies it → the orders that rest meet it (`kernel.exchange.match`) and the fills are told →
-what the portfolio asked for is answered, in its order. That is the live path in lock step, where the feed waits for
-every answer, so orders, fills and feedback are the same, ids and times included: causes count each partition's offsets
-from 0. No I/O, no clock, no randomness.
+One price is: the portfolio applies it → the orders that rest meet it (`kernel.exchange.match`), by their ids, and the
+fills are told → what the portfolio asked for is answered, in its order. That is the live path in lock step, where the
+feed waits for every answer, so orders, fills and feedback are the same, ids and times included: causes count each
+partition's offsets from 0, or are those of a recorded log (`placed`). No I/O, no clock, no randomness.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from portfolios.backtest.errors import BacktestError
 from portfolios.backtest.places import NEVER, Locate, Place, locate
 from portfolios.backtest.result import Refusal, Result, Traded
 from portfolios.kernel.events import Cause, Feedback, FeedbackType, PriceUpdate
-from portfolios.kernel.exchange import Expired, Fill, Resting, advance, match, rest
+from portfolios.kernel.exchange import Expired, Fill, Resting, advance, is_after, match, rest
 from portfolios.kernel.money import to_float, to_units
 from portfolios.kernel.orders import Intent, Order
 from portfolios.kernel.portfolio import Portfolio
@@ -29,6 +29,9 @@ SLIPPAGE_RATE = 0.001
 
 Gate: TypeAlias = Callable[[Order, Portfolio], str | None]
 """Pre-trade checks: the reason why an order must not trade, or None."""
+
+Hear: TypeAlias = Callable[[Feedback], object]
+"""Is told every answer to an order, as the portfolio is."""
 
 FEEDBACK_TOPIC = "ginkgo.live.orders.feedback"
 
@@ -67,8 +70,8 @@ class _Line:
 class Backtest:
     """One run of one portfolio, fresh from its constructor; use once.
 
-    `locate` places codes in the log, `gate` judges each order before the exchange has it, `on_session` is told of each
-    session that begins.
+    `locate` places codes in the log, `gate` judges each order before the exchange has it, `hear` is told every answer,
+    `on_session` each session that begins.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Backtest:
         slippage_rate: float = SLIPPAGE_RATE,
         locate: Locate = locate,
         gate: Gate | None = None,
+        hear: Hear | None = None,
         on_session: Callable[[date], None] | None = None,
     ) -> None:
         self._portfolio = portfolio
@@ -85,6 +89,7 @@ class Backtest:
         self._slippage_rate = slippage_rate
         self._locate = locate
         self._gate = gate
+        self._hear = hear
         self._on_session = on_session
         self._st = frozenset(portfolio.config.policy.st)
         self._lines: dict[str, _Line] = {}
@@ -114,6 +119,20 @@ class Backtest:
         result.cash, result.fees = portfolio.cash, portfolio.fees
         result.positions = {code: each.volume for code, each in sorted(portfolio.positions.items())}
         return result
+
+    def placed(self, log: Iterable[tuple[PriceUpdate, Cause]]) -> Iterator[PriceUpdate]:
+        """The prices of a recorded log, for `run`: their places there are those of this run."""
+        for tick, (topic, number, offset) in log:
+            place = Place(topic, number)
+            partition = self._partitions.get(place)
+            if partition is None:
+                partition = self._partitions[place] = _Partition(*place)
+            line = self._lines.get(tick.code)
+            if line is None:
+                line = self._lines[tick.code] = _Line(partition)
+            line.partition = partition
+            partition.offset = offset  # read, and counted up, before the next is asked for
+            yield tick
 
     def _warm_up(self, stream: Iterator[PriceUpdate], start: date | None) -> PriceUpdate | None:
         """Shows the portfolio what was before `start`; the first price that is not."""
@@ -211,13 +230,16 @@ class Backtest:
             base: int | None = to_units(tick.prev_close)
         else:
             base = to_units(line.base) if line.base else None
-        for order_id, order in list(line.resting.items()):
+        for order_id, order in sorted(line.resting.items()):
             done = match(order, tick, at, self._rules, self._slippage_rate, base)
             if isinstance(done, Expired):
                 del line.resting[order_id]
                 self._result.expired += 1
                 self._answer("order_cancelled", order_id, done.timestamp, reason=done.reason)
-            elif done is not None:
+            elif done is None:
+                if is_after(order, tick, at):
+                    line.resting[order_id] = advance(order, at)
+            else:
                 if done.remaining:
                     line.resting[order_id] = advance(order, at, done)
                 else:
@@ -278,6 +300,8 @@ class Backtest:
             **fields,
         )
         self._portfolio.apply(feedback, Cause(FEEDBACK_TOPIC, 0, pseq - 1))
+        if self._hear is not None:
+            self._hear(feedback)
         if event_type in ("order_ack", "order_partially_filled"):
             self._seqs[order_id] = seq
         else:

@@ -12,9 +12,10 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from portfolios import configs
-from portfolios.backtest.engine import SLIPPAGE_RATE, Backtest, Gate
+from portfolios.backtest.engine import SLIPPAGE_RATE, Backtest, Gate, Hear
 from portfolios.backtest.errors import BacktestError
 from portfolios.backtest.places import Locate, locate
+from portfolios.backtest.recorded import RecordedFile
 from portfolios.backtest.result import Result
 from portfolios.backtest.source import open_source
 from portfolios.calendars import trading_days
@@ -53,8 +54,10 @@ def run_backtest(
     progress: Callable[[float], None] | None = None,
     locate: Locate = locate,
     gate: Gate | None = None,
+    hear: Hear | None = None,
 ) -> Result:
-    """Runs it and returns what came of it. `home` keeps the trading days; `progress` is told the share that is done.
+    """Runs it and returns what came of it. `home` keeps the trading days; `progress` is told the share that is done,
+    `hear` every answer that the portfolio gets. A recorded stream keeps its own places in the log.
 
     InvalidConfig with every fault of the config and the cash, BacktestError for what else is wrong, CalendarError
     if the trading days cannot be had.
@@ -73,10 +76,12 @@ def run_backtest(
         slippage_rate=setup.slippage_rate,
         locate=locate,
         gate=gate,
+        hear=hear,
         on_session=None if progress is None else lambda day: progress(source.done),
     )
     began = time.perf_counter()
-    result = backtest.run(source.ticks(), setup.start, setup.end)
+    ticks = backtest.placed(source.log()) if isinstance(source, RecordedFile) else source.ticks()
+    result = backtest.run(ticks, setup.start, setup.end)
     result.elapsed = time.perf_counter() - began
     return result
 

@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 from portfolios.backtest.csv_file import CsvFile
 from portfolios.backtest.errors import BacktestError
 from portfolios.backtest.parquet_file import ParquetFile
+from portfolios.backtest.recorded import RecordedFile, is_recorded
 from portfolios.backtest.sample import Sample
 from portfolios.kernel.events import PriceUpdate
 from portfolios.kernel.rules import MarketRules
@@ -44,7 +45,7 @@ def open_source(data: str, codes: Sequence[str], rules: MarketRules) -> Source:
         what = "is a directory" if path.is_dir() else "there is no such file"
         raise BacktestError(f"{data}: {what}; --data takes 'sample', 'history', a .csv or a .parquet file")
     if path.suffix.lower() == ".csv":
-        return CsvFile(path, codes, rules)
+        return RecordedFile(path) if is_recorded(path) else CsvFile(path, codes, rules)
     if path.suffix.lower() in (".parquet", ".pq"):
         return ParquetFile(path, codes, rules)
     raise BacktestError(f"{data}: --data takes 'sample', 'history', a .csv or a .parquet file")

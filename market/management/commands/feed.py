@@ -6,7 +6,7 @@ import logging
 import signal
 import sys
 import threading
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -15,18 +15,22 @@ import redis
 from django.conf import settings
 from django.core.management.base import CommandError
 from django_typer.management import TyperCommand, command, initialize
-from typer import Option
+from typer import Argument, Option
 
 from market.bus import KafkaUnavailable
 from market.feeds.base import Feed, FeedError
+from market.feeds.record import record as write_record
 from market.feeds.replay import ReplayFeed
 from market.feeds.sample import CODES, SampleFeed
 from market.feeds.service import run_feed
 from market.feeds.simulation import SimulationFeed
 from market.feeds.status import read_status
 from market.history.feed import HistoryFeed
+from market.topics import MARKET_DATA
+from portfolios import services
 from portfolios.calendars import CalendarError, trading_days
 from portfolios.console import print_json, print_table
+from portfolios.errors import PortfolioError
 from portfolios.livestate import RedisUnavailable
 
 log = logging.getLogger(__name__)
@@ -44,6 +48,13 @@ Kafka = Annotated[str | None, Option("--kafka-bootstrap-servers", help="Instead 
 RedisHost = Annotated[str | None, Option("--redis-host", help="Instead of the configuration's.")]
 RedisPort = Annotated[int | None, Option("--redis-port", help="Instead of the configuration's.")]
 Rewind = Annotated[bool, Option("--rewind", help="From its beginning, though time then runs backwards.")]
+LockStep = Annotated[
+    bool,
+    Option("--lock-step", help="A price waits until every portfolio is done with the one before; as in a backtest."),
+]
+Portfolios = Annotated[
+    list[str] | None, Option("--portfolio", help="In lock step: wait only for this one (id or name). Repeatable.")
+]
 
 
 class Command(TyperCommand):
@@ -65,6 +76,8 @@ class Command(TyperCommand):
         rate: Rate = 200.0,
         everything: All = False,
         rewind: Rewind = False,
+        lock_step: LockStep = False,
+        portfolio: Portfolios = None,
         kafka_bootstrap_servers: Kafka = None,
         redis_host: RedisHost = None,
         redis_port: RedisPort = None,
@@ -74,6 +87,10 @@ class Command(TyperCommand):
         configured = settings.GINKGO.feed
         source = source or configured.source
         pace = configured.speed if speed is None and source == "sample" else (1.0 if speed is None else speed)
+        if lock_step and speed is None:
+            pace = float("inf")
+        if portfolio and not lock_step:
+            raise CommandError("--portfolio says whom --lock-step waits for: give both")
         if pace < 0 or (pace == 0 and source not in ("replay", "history")) or rate <= 0:
             raise CommandError("--speed and --rate must be more than 0 (--speed 0: a replay as fast as possible)")
         chosen = [code for text in codes or [] for code in text.replace(",", " ").split()]
@@ -81,9 +98,32 @@ class Command(TyperCommand):
         _stop_on_signals(stop)
         try:
             feed = _feed(source, chosen, file, configured.seed if seed is None else seed, rate, pace == 0, bar)
-            run_feed(feed, stop, pace or 1.0, everything, rewind)
+            waits_for = [services.find(each).id for each in portfolio or []] if lock_step else None
+            run_feed(feed, stop, pace or 1.0, everything or lock_step, rewind, waits_for)
+        except (FeedError, KafkaUnavailable, PortfolioError) as error:
+            raise CommandError(str(error)) from None
+
+    @command()
+    def record(
+        self,
+        file: Annotated[Path, Argument(help="Where to: a CSV file.")],
+        market: Annotated[str, Option("--market", help="cn, hk, us or futures.")] = "cn",
+        since: Annotated[
+            str | None, Option("--since", help="What was published from this moment on (RFC 3339); else all there is.")
+        ] = None,
+        as_json: Annotated[bool, Option("--json", help="One JSON document on stdout.")] = False,
+    ) -> None:
+        """Write what has been published of a market to a file, with its places in the log."""
+        if market not in MARKET_DATA:
+            raise CommandError(f"--market: there is no market {market!r}: use {', '.join(MARKET_DATA)}")
+        try:
+            count = write_record(market, file, _moment(since))
         except (FeedError, KafkaUnavailable) as error:
             raise CommandError(str(error)) from None
+        if as_json:
+            return print_json({"file": str(file), "market": market, "messages": count})
+        sys.stdout.write(f"Recorded {count:,} prices of market {market} to {file}\n")
+        return None
 
     @command()
     def status(self, as_json: Annotated[bool, Option("--json", help="One JSON document on stdout.")] = False) -> None:
@@ -97,6 +137,18 @@ class Command(TyperCommand):
         if as_json:
             return print_json(found)
         return print_table("Feed", ("Field", "Value"), found.items())
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"--since must be a moment such as 2026-11-21T09:30:00+00:00, got {text!r}") from None
+    if moment.tzinfo is None:
+        raise CommandError(f"--since needs a zone: write it as {text}+00:00")
+    return moment
 
 
 def _feed(
