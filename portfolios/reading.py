@@ -6,7 +6,7 @@ A node is never asked. Live figures come from Redis unless the checkpoint is new
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import redis
 from django.contrib.auth.models import User
+from django.db.models import F, QuerySet
 
 from portfolios import livestate
 from portfolios.errors import NotFound
@@ -48,7 +49,11 @@ def get_positions(portfolio_id: str) -> list[dict[str, Any]]:
     checkpoint = Checkpoint.objects.filter(portfolio_id=portfolio_id).only("state").first()
     if checkpoint is None:
         raise NotFound(f"there is no portfolio {portfolio_id!r}: see 'ginkgo portfolio list'")
-    state = bytes(checkpoint.state)
+    return positions_in(bytes(checkpoint.state))
+
+
+def positions_in(state: bytes) -> list[dict[str, Any]]:
+    """Those of a checkpoint's state, as `get_positions` gives them; none where it is empty."""
     if not state:
         return []
     return [
@@ -64,18 +69,32 @@ def get_positions(portfolio_id: str) -> list[dict[str, Any]]:
     ]
 
 
-def _statuses(chosen: Iterable[Portfolio]) -> list[dict[str, Any]]:
-    portfolios = list(chosen.select_related("assignment", "account"))  # type: ignore[attr-defined]
+def joined(chosen: QuerySet[Portfolio]) -> QuerySet[Portfolio]:
+    """`chosen` with all that `figures_of` and `status_of` read of them, in one query."""
+    return chosen.select_related("assignment", "account").annotate(saved_at=F("checkpoint__saved_at"))
+
+
+def figures_of(portfolios: Sequence[Portfolio]) -> dict[str, dict[str, Any]]:
+    """cash, total_value, position_count, running_version, updated_at of each that ever ran, by id.
+
+    Takes what `joined` gave; asks Redis once, and MySQL at most once.
+    """
     ids = [portfolio.id for portfolio in portfolios]
     live = _live(ids)
-    saved = dict(Checkpoint.objects.filter(portfolio_id__in=ids).values_list("portfolio_id", "saved_at"))
-    outdated = [i for i in ids if not _is_current(live.get(i, {}), saved.get(i))]
-    figures = {i: _live_figures(live[i]) for i in ids if i not in set(outdated)}
-    figures |= _saved_figures(outdated)
-    return [_status(portfolio, figures.get(portfolio.id)) for portfolio in portfolios]
+    saved: dict[str, datetime | None] = {portfolio.id: portfolio.saved_at for portfolio in portfolios}  # type: ignore[attr-defined]
+    outdated = [i for i in ids if not _is_current(live.get(i, {}), saved[i])]
+    figures = {i: found for i in ids if i not in set(outdated) and (found := _live_figures(live[i])) is not None}
+    return figures | (_saved_figures(outdated) if outdated else {})
 
 
-def _status(portfolio: Portfolio, figures: dict[str, Any] | None) -> dict[str, Any]:
+def _statuses(chosen: QuerySet[Portfolio]) -> list[dict[str, Any]]:
+    portfolios = list(joined(chosen))
+    figures = figures_of(portfolios)
+    return [status_of(portfolio, figures.get(portfolio.id)) for portfolio in portfolios]
+
+
+def status_of(portfolio: Portfolio, figures: dict[str, Any] | None) -> dict[str, Any]:
+    """The document of `get_status`; without figures it has what it was created with."""
     figures = figures or {
         "cash": portfolio.initial_cash,
         "total_value": portfolio.initial_cash,
