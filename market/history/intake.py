@@ -72,13 +72,14 @@ class Intake(Worker):
         self._looked_at = float("-inf")
 
     def work(self) -> None:
-        try:
-            while not self.stop.is_set():
-                self.step()
-            self._flush()
-        finally:
-            if self._consumer is not None:
-                self._consumer.close()
+        while not self.stop.is_set():
+            self.step()
+        self._flush()
+
+    def close(self) -> None:
+        """When nothing is committed any more."""
+        if self._consumer is not None:
+            self._consumer.close()
 
     def step(self) -> int:
         """Read what there is, and put it away if it is enough or has waited long enough; how many messages it had."""

@@ -85,6 +85,7 @@ class HistoryService:
         self._stop_shipping.set()
         self.shipper.join(STOP_WITHIN / 2)
         if not any(thread.is_alive() for thread in self._threads):
+            self.intake.close()
             self.spool.close()
         self._alerts.flush(1.0)
 
