@@ -1,0 +1,117 @@
+"""What a drill trades with: portfolios of its own, and the wait until they run, or until all is said and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from ginkgo_site.drill import tally
+from ginkgo_site.drill.errors import DrillError
+from ginkgo_site.drill.feed import Feed
+from ginkgo_site.drill.world import World
+from portfolios import checkpoints, services
+from portfolios.kernel import state as saved
+from portfolios.models import Assignment, Portfolio
+from portfolios.models.portfolio import Status
+
+INITIAL_CASH = Decimal(10_000_000)
+_CODES_EACH = 3
+
+
+class Witness(msgspec.Struct):
+    """One portfolio's state as its last checkpoint has it."""
+
+    portfolio_id: str
+    decided: int
+    open_orders: int
+    tallies: dict[str, tally.TallyStrategy.Memory]
+
+
+class Ground:
+    """`codes` by portfolio id; no two drills share any."""
+
+    _used = 0
+
+    def __init__(self, portfolios: int, every: int) -> None:
+        """`every`: ticks of a code from one order to the next."""
+        self.codes: dict[str, tuple[str, ...]] = {}
+        for _ in range(portfolios):
+            codes = tuple(self._new_code() for _ in range(_CODES_EACH))
+            made = services.create(f"drill {codes[0]}", None, "us", INITIAL_CASH, config(codes, every), running=True)
+            self.codes[str(made.id)] = codes
+
+    @classmethod
+    def _new_code(cls) -> str:
+        cls._used += 1
+        return f"D{cls._used}.US"
+
+    @property
+    def all_codes(self) -> tuple[str, ...]:
+        return tuple(code for codes in self.codes.values() for code in codes)
+
+    def await_running(self, ids: Collection[str] | None = None, timeout: float = 60.0) -> float:
+        wanted = list(ids if ids is not None else self.codes)
+
+        def running() -> bool:
+            return Portfolio.objects.filter(id__in=wanted, status=Status.RUNNING).count() == len(wanted)
+
+        return World.until(running, f"{len(wanted)} portfolios run", timeout)
+
+    def nodes(self) -> dict[str, str]:
+        """Portfolio id → the node that owns it."""
+        return {str(a.portfolio_id): a.node_id for a in Assignment.objects.filter(portfolio_id__in=self.codes)}
+
+    def retire(self) -> None:
+        """They are not wanted any more."""
+        for portfolio_id in self.codes:
+            services.stop(portfolio_id)
+        World.until(
+            lambda: not Assignment.objects.filter(portfolio_id__in=self.codes).exclude(node_id="").exists(),
+            "the drill's portfolios have stopped",
+        )
+
+    def settle(self, feed: Feed, timeout: float = 90.0) -> list[Witness]:
+        """Wait until every checkpoint knows the newest tick and no order is open; what they then say.
+
+        What is still missing after `timeout` seconds is what the oracle is there to find.
+        """
+
+        def settled() -> bool:
+            return all(
+                not w.open_orders and all(w.tallies[c].newest == feed.sent[c] for c in self.codes[w.portfolio_id])
+                for w in self.witnesses()
+            )
+
+        try:
+            World.until(settled, "all is said and answered", timeout)
+        except DrillError:
+            return self.witnesses()
+        return self.witnesses()
+
+    def witnesses(self) -> list[Witness]:
+        return [self._witness(portfolio_id) for portfolio_id in self.codes]
+
+    def _witness(self, portfolio_id: str) -> Witness:
+        loaded = checkpoints.load(portfolio_id)
+        empty = {code: tally.TallyStrategy.Memory() for code in self.codes[portfolio_id]}
+        if loaded is None or not loaded.state:
+            return Witness(portfolio_id, 0, 0, empty)
+        was = saved.decode(loaded.state)
+        memories = {
+            row.code: msgspec.json.decode(row.memory, type=tally.TallyStrategy.Memory)
+            for row in was.watches
+            if row.code in empty
+        }
+        return Witness(portfolio_id, was.decided, len(was.ledger.orders), {**empty, **memories})
+
+
+def config(codes: Collection[str], every: int) -> dict[str, Any]:
+    return {
+        "strategy": {"name": tally.NAME, "params": {"every": every}},
+        "risk_managements": [],
+        "sizer": {"name": "FixedAmountSizer", "params": {"amount": 10_000}},
+        "codes": list(codes),
+    }

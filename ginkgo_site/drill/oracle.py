@@ -1,0 +1,137 @@
+"""The judge: what the log, the engine's tables, the broker's book and the last checkpoints say together.
+
+* A tick is lost or told twice by the tally in the portfolio's own state, against what the feed knows Kafka to have.
+* An order is lost if the surviving history decided it and the engine does not know it, and a ghost if the engine has it
+  and that history does not; it was sent twice if the broker was given it, or filled it, more than once.
+* An order is a stale owner's if the engine took it in after it had taken in one of a later epoch of that portfolio.
+* The books are right if cash changes add up to the fills, and the engine, the broker and the portfolio have the same.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+
+from ginkgo_site.drill.feed import Feed
+from ginkgo_site.drill.ground import INITIAL_CASH, Ground, Witness
+from ginkgo_site.drill.outcome import Outcome
+from market import bus, topics
+from market.messages import OrderSubmission, decode_order
+from market.models import BrokerOrder, FencedMessage, Fill, Order
+from market.models.cancel import CancelRequest
+from market.poison import UNDECODABLE
+from portfolios import checkpoints
+from portfolios.kernel import state as saved
+from portfolios.kernel.money import to_decimal
+from portfolios.models import LedgerEntry
+
+
+class Sent(NamedTuple):
+    """One message on `orders.submission`; `at` is its time of production in seconds."""
+
+    portfolio_id: str
+    order_id: str
+    epoch: int
+    partition: int
+    offset: int
+    at: float
+
+
+def judge(name: str, ground: Ground, feed: Feed, witnesses: list[Witness]) -> Outcome:
+    """Everything but the verdict on time."""
+    ids = list(ground.codes)
+    sent = [each for each in submissions() if each.portfolio_id in ground.codes]
+    orders = {o.order_id: o for o in Order.objects.filter(portfolio_id__in=ids)}
+    book = {o.order_id: o for o in BrokerOrder.objects.filter(portfolio_id__in=ids)}
+    known: dict[str, int] = defaultdict(int)
+    for order in orders.values():
+        known[str(order.portfolio_id)] += 1
+    for portfolio_id in CancelRequest.objects.filter(portfolio_id__in=ids).values_list("portfolio_id", flat=True):
+        known[str(portfolio_id)] += 1
+    outcome = Outcome(name=name, portfolios=len(ids), messages=sum(feed.sent.values()), orders=len(orders))
+    for witness in witnesses:
+        for code, tally in witness.tallies.items():
+            outcome.messages_lost += tally.missing + max(0, feed.sent[code] - tally.newest)
+            outcome.messages_twice += tally.twice
+        outcome.orders_lost += max(0, witness.decided - known[witness.portfolio_id]) + witness.open_orders
+        outcome.orders_ghost += max(0, known[witness.portfolio_id] - witness.decided)
+        outcome.books_wrong += not _books_right(witness.portfolio_id)
+    outcome.orders_twice = sum(o.submitted_count > 1 or o.filled_volume > o.volume for o in book.values())
+    outcome.orders_lost += sum(1 for order_id in orders if order_id not in book and orders[order_id].state == "filled")
+    outcome.stale_orders = stale(sent, {order_id: o.epoch for order_id, o in orders.items()})
+    outcome.fenced = FencedMessage.objects.filter(portfolio_id__in=ids).count()
+    outcome.pause_s = longest_pause(sent)
+    return outcome
+
+
+def submissions() -> list[Sent]:
+    """All orders that were ever sent, in the log's order by partition."""
+    options: dict[str, Any] = {"enable.partition.eof": True, "auto.offset.reset": "earliest"}
+    consumer = bus.make_consumer("drill.oracle", **options)
+    found: list[Sent] = []
+    try:
+        topic = topics.ORDERS_SUBMISSION
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+        left = set(partitions)
+        while left:
+            for message in consumer.consume(2000, 1.0):
+                if message.error() is not None:
+                    left.discard(message.partition())
+                    continue
+                try:
+                    order = decode_order(message.value())
+                except UNDECODABLE:
+                    continue
+                if isinstance(order, OrderSubmission):
+                    where = message.partition(), message.offset(), message.timestamp()[1] / 1000
+                    found.append(Sent(order.portfolio_id, order.order_id, order.epoch, *where))
+    finally:
+        consumer.close()
+    return found
+
+
+def stale(sent: Iterable[Sent], accepted: dict[str, int]) -> int:
+    """How many orders the engine took from an owner that had been succeeded: `accepted` maps an order to its epoch.
+
+    The engine reads a portfolio's partition in order, so the first message of an accepted order in its accepted epoch
+    is where it was taken in.
+    """
+    taken: set[str] = set()
+    newest: dict[str, int] = {}
+    count = 0
+    for each in sorted(sent, key=lambda s: (s.partition, s.offset)):
+        if each.order_id in taken or accepted.get(each.order_id) != each.epoch:
+            continue
+        taken.add(each.order_id)
+        count += each.epoch < newest.get(each.portfolio_id, 0)
+        newest[each.portfolio_id] = max(each.epoch, newest.get(each.portfolio_id, 0))
+    return count
+
+
+def longest_pause(sent: Iterable[Sent]) -> float:
+    """Seconds between two orders of one portfolio, by the time the log gives them; a resend is not a new order."""
+    times: dict[str, list[float]] = defaultdict(list)
+    seen: set[str] = set()
+    for each in sorted(sent, key=lambda s: s.at):
+        if each.order_id not in seen:
+            seen.add(each.order_id)
+            times[each.portfolio_id].append(each.at)
+    return max((later - earlier for at in times.values() for earlier, later in pairwise(at)), default=0)
+
+
+def _books_right(portfolio_id: str) -> bool:
+    """The ledger's rows are the engine's fills, and the cash of the last checkpoint is what they add up to."""
+    loaded = checkpoints.load(portfolio_id)
+    if loaded is None or not loaded.state:
+        return False
+    rows = list(LedgerEntry.objects.filter(portfolio_id=portfolio_id))
+    fills = list(Fill.objects.filter(portfolio_id=portfolio_id))
+    booked = INITIAL_CASH + sum((row.cash_change for row in rows), Decimal(0))
+    filled = INITIAL_CASH - sum((f.direction * f.amount + f.commission + f.tax for f in fills), Decimal(0))
+    return len(rows) == len(fills) and to_decimal(saved.decode(loaded.state).ledger.cash) == booked == filled

@@ -1,0 +1,45 @@
+"""What a drill found: counted from the log, the engine's tables and the broker's book, never from a node's word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """One drill. `orders_ghost`: orders the engine has of which the surviving history knows nothing; `pause_s`: the
+    longest time between two orders of one portfolio while the drill ran; `notes` say what else was seen."""
+
+    name: str
+    portfolios: int = 0
+    messages: int = 0
+    orders: int = 0
+    messages_lost: int = 0
+    messages_twice: int = 0
+    orders_lost: int = 0
+    orders_twice: int = 0
+    orders_ghost: int = 0
+    stale_orders: int = 0
+    fenced: int = 0
+    books_wrong: int = 0
+    pause_s: float = 0.0
+    pause_must: float | None = None
+    faults: list[str] = []
+    notes: list[str] = []
+    failed: bool = False
+    skipped: str = ""
+
+    @property
+    def passed(self) -> bool:
+        wrong = (
+            self.messages_lost, self.messages_twice, self.orders_lost, self.orders_twice, self.orders_ghost,
+            self.stale_orders, self.books_wrong,
+        )  # fmt: skip
+        in_time = self.pause_must is None or self.pause_s <= self.pause_must
+        # A drill in which nothing was traded has shown nothing.
+        shown = self.orders > 0 and self.messages > 0
+        return bool(self.skipped) or (shown and not any(wrong) and in_time and not self.failed)
+
+    def document(self) -> dict[str, Any]:
+        return {**msgspec.to_builtins(self), "pause_s": round(self.pause_s, 2), "passed": self.passed}
