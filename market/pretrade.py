@@ -28,6 +28,18 @@ class Limits:
     max_order_age: float | None = None
 
 
+@dataclass(frozen=True)
+class Shared:
+    """What an account allows its portfolios together (None: no limit), and how much of it they have used: orders in the
+    last minute, and the value of the day's fills and open orders. Money in units of 0.0001."""
+
+    max_orders_per_minute: int | None = None
+    max_order_value: int | None = None
+    max_daily_turnover: int | None = None
+    recent_orders: int = 0
+    turnover: int = 0
+
+
 class Quote(NamedTuple):
     """The last price seen of an instrument (units), its event time, and the previous session's close, if known."""
 
@@ -42,6 +54,7 @@ class Surroundings:
 
     `market` and `st` are the portfolio's; `rules` None: the market has none here. `moment` is the present of the
     broker's market (None: unknown); with `follows_the_log` it fills an order from its cause on, however late it comes.
+    `at_its_broker`: the portfolio's account is at this broker. `shared`: what the account limits, if it does.
     """
 
     on: bool
@@ -55,12 +68,17 @@ class Surroundings:
     moment: datetime | None = None
     follows_the_log: bool = False
     st: bool = False
+    at_its_broker: bool = True
+    shared: Shared | None = None
 
 
 def check(order: Order, around: Surroundings) -> str | None:
     """The reason why `order` must not trade, or None: it may."""
     if not around.on:
         return "engine_stopped"
+    if not around.at_its_broker:
+        # Paper must never become real money, nor the other way round, because another broker was configured.
+        return "other_broker"
     if fault_of(order.code, around.market) is not None:
         return "bad_code"
     rules = around.rules
@@ -76,6 +94,7 @@ def check(order: Order, around: Surroundings) -> str | None:
         or _price_limit(order, session, quote, around)
         or _position(order, session, around)
         or _size(order, value, session, around)
+        or _account(value, around.shared)
         or _cash(order, value, session, around)
     )
 
@@ -168,6 +187,18 @@ def _size(order: Order, value: int, session: Session, around: Surroundings) -> s
         return "order_value"
     so_far = around.account.turnover(session.ordinal) + around.commitments.value(session.ordinal)
     return "daily_turnover" if so_far + value > around.limits.max_daily_turnover else None
+
+
+def _account(value: int, shared: Shared | None) -> str | None:
+    if shared is None:
+        return None
+    if shared.max_orders_per_minute is not None and shared.recent_orders >= shared.max_orders_per_minute:
+        return "account_order_rate"
+    if shared.max_order_value is not None and value > shared.max_order_value:
+        return "account_order_value"
+    if shared.max_daily_turnover is not None and shared.turnover + value > shared.max_daily_turnover:
+        return "account_daily_turnover"
+    return None
 
 
 def _cash(order: Order, value: int, session: Session, around: Surroundings) -> str | None:

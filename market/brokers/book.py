@@ -17,7 +17,7 @@ from market.engine.transactions import writing
 from market.models import BrokerFill, BrokerOrder
 from portfolios.kernel.exchange import Fill, Resting
 from portfolios.kernel.money import to_decimal, to_units
-from portfolios.models import Portfolio
+from portfolios.models import LedgerEntry, Portfolio
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Resting).decode
@@ -164,7 +164,7 @@ def reanchor(placed: Placed, offset: int) -> Placed | None:
 
 
 def holdings(portfolio_id: str) -> Holdings:
-    """A portfolio's account as the sum of the exchange's own executions."""
+    """A portfolio's account as the sum of the exchange's own executions, and of what its owner brought and took away."""
     cash = to_units(Portfolio.objects.values_list("initial_cash", flat=True).get(id=portfolio_id))
     positions: dict[str, int] = defaultdict(int)
     rows = BrokerFill.objects.filter(order__portfolio_id=portfolio_id).values_list(
@@ -173,6 +173,10 @@ def holdings(portfolio_id: str) -> Holdings:
     for code, direction, volume, amount, commission, tax in rows:
         positions[code] += direction * volume
         cash -= direction * to_units(amount) + to_units(commission) + to_units(tax)
+    adjustments = LedgerEntry.objects.filter(portfolio_id=portfolio_id, adjustment__isnull=False)
+    for change, code, direction, volume in adjustments.values_list("cash_change", "code", "direction", "volume"):
+        cash += to_units(change)
+        positions[code] += direction * volume
     return Holdings(cash, {code: volume for code, volume in positions.items() if volume})
 
 

@@ -30,6 +30,12 @@ class Account:
         self._turnover[session] += amount
         _forget_oldest(self._turnover)
 
+    def adjust(self, cash: int, code: str, volume: int) -> None:
+        """A deposit, a withdrawal or a correction, as the portfolio booked it: no trade, so it locks nothing."""
+        self.cash += cash
+        if code:
+            self._held[code] += volume
+
     def held(self, code: str) -> int:
         return self._held.get(code, 0)
 

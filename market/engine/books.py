@@ -10,35 +10,48 @@ from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
+
+from django.db.models import OuterRef, Subquery
 
 from market.engine.account import Account, Commitments, Pending
 from market.engine.rulebook import Rulebook
 from market.models import Fill, Order
 from market.models.order import OrderState
+from market.pretrade import Shared
 from portfolios.kernel.money import to_units
-from portfolios.models import Portfolio
+from portfolios.models import LedgerEntry, Portfolio
 
 OPEN = (OrderState.NEW, OrderState.SENDING, OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
 
 _MINUTE = timedelta(minutes=1)
+_NEWEST_ADJUSTMENT = Subquery(
+    LedgerEntry.objects.filter(portfolio_id=OuterRef("pk"), adjustment__isnull=False).order_by("-id").values("id")[:1]
+)
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What the engine must know of a portfolio. `epoch` is the assignment's, as of this transaction."""
+    """What the engine must know of a portfolio. `epoch` is the assignment's, as of this transaction, and `adjusted` the
+    id of its newest ledger entry that is no fill; `limits` are its account's, None where that has none."""
 
     portfolio_id: str
     market: str
     initial_cash: int
     epoch: int
     st: frozenset[str] = frozenset()
+    account_id: str = ""
+    broker: str = ""
+    limits: Shared | None = None
+    adjusted: int = 0
 
 
 @dataclass
 class _Remembered:
     account: Account
     last_fill: int = 0
+    last_adjustment: int = 0
 
 
 @dataclass
@@ -55,15 +68,33 @@ class Books:
         rows = (
             Portfolio.objects.filter(id__in=set(portfolio_ids))
             .order_by()
-            .values_list("id", "market", "initial_cash", "assignment__epoch", "config")
+            .values_list(
+                *("id", "market", "initial_cash", "assignment__epoch", "config", "account_id", "account__broker"),
+                *("account__max_orders_per_minute", "account__max_order_value", "account__max_daily_turnover"),
+                _NEWEST_ADJUSTMENT,
+            )
         )
         return {
-            id_: Profile(id_, market, to_units(cash), epoch or 0, _special(config))
-            for id_, market, cash, epoch, config in rows
+            id_: Profile(
+                id_,
+                market,
+                to_units(cash),
+                epoch or 0,
+                _special(config),
+                account,
+                broker,
+                _limits(*limits),
+                newest or 0,
+            )
+            for id_, market, cash, epoch, config, account, broker, *limits, newest in rows
         }
 
+    def siblings(self, account_id: str) -> dict[str, Profile]:
+        """All portfolios of an account."""
+        return self.profiles(Portfolio.objects.filter(account_id=account_id).order_by().values_list("id", flat=True))
+
     def account(self, profile: Profile) -> Account:
-        """The sum of all fills recorded so far. Call it under the portfolio's lock (`Answers`)."""
+        """The sum of all fills and adjustments recorded so far; of one that is not locked, as of its last commit."""
         known = self._known.get(profile.portfolio_id)
         if known is None:
             known = _Remembered(Account(profile.initial_cash))
@@ -75,8 +106,19 @@ class Books:
             fees = to_units(commission) + to_units(tax)
             known.account.book(code, direction, volume, to_units(amount), fees, session)
             known.last_fill = id_
+        if profile.adjusted > known.last_adjustment:
+            self._adjust(profile.portfolio_id, known)
         self._known[profile.portfolio_id] = known
         return known.account
+
+    @staticmethod
+    def _adjust(portfolio_id: str, known: _Remembered) -> None:
+        new = LedgerEntry.objects.filter(
+            portfolio_id=portfolio_id, adjustment__isnull=False, id__gt=known.last_adjustment
+        ).order_by("id")
+        for id_, cash, code, direction, volume in new.values_list("id", "cash_change", "code", "direction", "volume"):
+            known.account.adjust(to_units(cash), code, direction * volume)
+            known.last_adjustment = id_
 
     def commitments(self, profiles: dict[str, Profile]) -> dict[str, Commitments]:
         """What the open orders of these portfolios may still do."""
@@ -96,6 +138,11 @@ class Books:
             recent.popleft()
         return len(recent)
 
+    @staticmethod
+    def orders_of_others_in_last_minute(portfolio_ids: Iterable[str], now: datetime) -> int:
+        """How many came from these, by any engine."""
+        return Order.objects.filter(portfolio_id__in=list(portfolio_ids), received_at__gt=now - _MINUTE).count()
+
     def count_order(self, portfolio_id: str, now: datetime) -> None:
         self._recent[portfolio_id].append(now)
 
@@ -105,6 +152,12 @@ class Books:
         rules = self.rulebook(profile.market)
         session = rules.order_session(order.event_time).ordinal if rules is not None else 0
         return Pending(order.code, order.direction, remaining, reserved, session)
+
+
+def _limits(rate: int | None, value: Decimal | None, turnover: Decimal | None) -> Shared | None:
+    if rate is None and value is None and turnover is None:
+        return None
+    return Shared(rate, None if value is None else to_units(value), None if turnover is None else to_units(turnover))
 
 
 def _special(config: Any) -> frozenset[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -79,6 +79,9 @@ class _Known:
     tombstones: dict[str, CancelRequest]
     commitments: dict[str, Commitments]
     recent: Counter[str]
+    siblings: dict[str, dict[str, Profile]] = field(default_factory=dict)
+    elsewhere: Counter[str] = field(default_factory=Counter)
+    """Orders of the last minute by account, of its portfolios that have none among the messages."""
     new_orders: list[Order] = field(default_factory=list)
     new_cancels: list[CancelRequest] = field(default_factory=list)
     buried: list[CancelRequest] = field(default_factory=list)
@@ -162,7 +165,7 @@ class Intake:
             known.buried.append(tombstone)
             answers.tell(order, "order_cancelled", tombstone.event_time, reason=order.reason)
             return Taken(message, Outcome.TOMBSTONED, order.reason, order, profile)
-        reason = self._check(message, order, profile, known)
+        reason = self._check(message, order, profile, known, now)
         known.recent[order.portfolio_id] += 1
         self._books.count_order(order.portfolio_id, now)
         if reason is not None:
@@ -174,7 +177,9 @@ class Intake:
         known.commitments[order.portfolio_id].add(self._books.pending(order, profile))
         return Taken(message, Outcome.SENDING, "", order, profile)
 
-    def _check(self, message: OrderSubmission, order: Order, profile: Profile, known: _Known) -> str | None:
+    def _check(
+        self, message: OrderSubmission, order: Order, profile: Profile, known: _Known, now: datetime
+    ) -> str | None:
         rules = self._books.rulebook(profile.market)
         asked = as_kernel(order)
         quote = self._market.quote(order.code)
@@ -190,11 +195,34 @@ class Intake:
             moment=self._market.moment(order.code),
             follows_the_log=self._market.follows_the_log,
             st=order.code in profile.st,
+            at_its_broker=profile.broker == self._broker,
+            shared=self._shared(asked, profile, known, now),
         )
         reason = pretrade.check(asked, around)
         if reason is None and rules is not None:
             order.reserved = to_decimal(pretrade.reservation(asked, quote, rules))
         return reason
+
+    def _shared(self, order: kernel.Order, profile: Profile, known: _Known, now: datetime) -> pretrade.Shared | None:
+        """What the account's portfolios have used of its limits; those of other engines as of their last commit."""
+        rules = self._books.rulebook(profile.market)
+        if profile.limits is None or rules is None:
+            return None
+        siblings = known.siblings.get(profile.account_id)
+        if siblings is None:
+            siblings = known.siblings[profile.account_id] = self._books.siblings(profile.account_id)
+            others = {id_: each for id_, each in siblings.items() if id_ not in known.commitments}
+            known.commitments.update(self._books.commitments(others))
+            known.elsewhere[profile.account_id] = self._books.orders_of_others_in_last_minute(others, now)
+        session = rules.order_session(order.timestamp).ordinal
+        return replace(
+            profile.limits,
+            recent_orders=known.elsewhere[profile.account_id] + sum(known.recent[id_] for id_ in siblings),
+            turnover=sum(
+                self._books.account(each).turnover(session) + known.commitments[id_].value(session)
+                for id_, each in siblings.items()
+            ),
+        )
 
     @staticmethod
     def _write(known: _Known, answers: Answers) -> None:

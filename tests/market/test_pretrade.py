@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from market.engine.account import Account, Commitments, Pending
-from market.pretrade import Limits, Quote, Surroundings, check, reservation
+from market.pretrade import Limits, Quote, Shared, Surroundings, check, reservation
 from portfolios.kernel.money import UNIT
 from portfolios.kernel.orders import Order
 from portfolios.kernel.rules import rules_for
@@ -136,3 +136,23 @@ def test_an_account_is_the_sum_of_its_fills(fills):
         account.book(CODE, direction, volume, amount, 7, day)
     assert account.cash == 10**9 - sum(direction * amount + 7 for direction, _, amount, _ in fills)
     assert account.held(CODE) == sum(direction * volume for direction, volume, _, _ in fills)
+
+
+def test_an_order_for_another_broker_than_its_accounts_does_not_trade() -> None:
+    assert check(order(), around(at_its_broker=False)) == "other_broker"
+
+
+@pytest.mark.parametrize(
+    ("reason", "shared"),
+    [
+        (None, Shared()),
+        (None, Shared(max_orders_per_minute=3, recent_orders=2)),
+        ("account_order_rate", Shared(max_orders_per_minute=3, recent_orders=3)),
+        (None, Shared(max_order_value=1000 * UNIT)),
+        ("account_order_value", Shared(max_order_value=999 * UNIT)),
+        (None, Shared(max_daily_turnover=3000 * UNIT, turnover=2000 * UNIT)),
+        ("account_daily_turnover", Shared(max_daily_turnover=2999 * UNIT, turnover=2000 * UNIT)),
+    ],
+)
+def test_an_accounts_limits_hold_for_all_of_its_portfolios_together(reason: str | None, shared: Shared) -> None:
+    assert check(order(), around(shared=shared)) == reason
