@@ -164,7 +164,7 @@ def reanchor(placed: Placed, offset: int) -> Placed | None:
 
 
 def holdings(portfolio_id: str) -> Holdings:
-    """A portfolio's account as the sum of the exchange's own executions, and of what its owner brought and took away."""
+    """A portfolio's account as the sum of the exchange's own executions, and what its owner brought or took."""
     cash = to_units(Portfolio.objects.values_list("initial_cash", flat=True).get(id=portfolio_id))
     positions: dict[str, int] = defaultdict(int)
     rows = BrokerFill.objects.filter(order__portfolio_id=portfolio_id).values_list(
