@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from market.alerting import Alerter
-from market.brokers import make_broker
+from market.brokers import UnknownBroker, make_broker
 from market.bus import bootstrap, make_consumer, make_producer
 from market.engine.books import Books
 from market.engine.commands import CommandDoor
@@ -47,7 +47,10 @@ class EngineService:
         alerter = Alerter("engine", self._alerts)
         options = settings.GINKGO.brokers.get(config.broker, {})
         self._broker = make_broker(config.broker, options, alerter)
-        self._rulebook = Rulebook(settings.GINKGO.home, float(options.get("commission_rate", 0.0003)))
+        try:
+            self._rulebook = Rulebook(settings.GINKGO.home, options.get("commission_rate"))
+        except ValueError as error:
+            raise UnknownBroker(f"brokers.{config.broker}.{error}") from None
         books = Books(self._rulebook)
         mine = self._mine = Partitions()
         self._outbox = Outbox(self._answers, mine)

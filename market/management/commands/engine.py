@@ -19,6 +19,7 @@ from typer import Exit, Option, confirm
 
 from market import switch
 from market.brokers import UnknownBroker
+from market.brokers.port import BrokerError
 from market.bus import KafkaUnavailable
 from market.engine import status as live
 from market.engine.service import EngineService, supervise
@@ -63,7 +64,10 @@ class Command(TyperCommand):
             service = EngineService()
         except (KafkaUnavailable, UnknownBroker, RuntimeError, OSError) as error:
             raise CommandError(str(error)) from None
-        service.start()
+        try:
+            service.start()
+        except BrokerError as error:
+            raise CommandError(f"broker {settings.GINKGO.engine.broker}: {error}") from None
         log.info("The engine runs as %s", service.slot.name)
         fault = supervise(service, stop)
         log.info("The engine stops: %s", fault or "asked to")

@@ -5,9 +5,8 @@ import pytest
 from tests.market.brokers.venue import SimulatedVenue
 
 
-@pytest.fixture(params=[SimulatedVenue], ids=["simulation"])
-def venue(request, topics, transactional_db):
-    """A place to trade for each broker; add a new broker's here."""
-    venue = request.param()
+@pytest.fixture
+def venue(topics, transactional_db):
+    venue = SimulatedVenue()
     yield venue
     venue.close()
