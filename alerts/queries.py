@@ -95,12 +95,15 @@ def _grouped(store: AlertStore, question: Question) -> Answer:
         )
         found = sorted(grouped, key=lambda each: (each["newest"], each["_id"]), reverse=True)
         page = found[question.offset : question.offset + question.limit]
-        runs = {each["_id"]: each for each in episodes.find({"_id": {"$in": [each["_id"] for each in page]}})}
-        shown = []
-        for each in page:
-            alert = alerts.find_one({"episode": each["_id"], "at": each["newest"]})
-            if alert is not None:  # else it has expired meanwhile
-                shown.append(_shown(alert) | _run(runs.get(each["_id"], {})))
+        ids = [each["_id"] for each in page]
+        runs = {each["_id"]: each for each in episodes.find({"_id": {"$in": ids}})}
+        newest = {
+            (each["episode"], each["at"]): each
+            for each in alerts.find({"episode": {"$in": ids}, "at": {"$in": [each["newest"] for each in page]}})
+        }
+    faces = [newest.get((each["_id"], each["newest"])) for each in page]
+    # None: it has expired meanwhile.
+    shown = [_shown(face) | _run(runs.get(face["episode"], {})) for face in faces if face is not None]
     return Answer(shown, len(found))
 
 

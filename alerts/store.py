@@ -172,8 +172,6 @@ def _prepare(alerts: Collection[Document], episodes: Collection[Document]) -> No
             IndexModel([("received_at", ASCENDING)], name="expiry", expireAfterSeconds=KEPT),
             IndexModel([("at", DESCENDING)], name="newest"),
             IndexModel([("episode", ASCENDING), ("at", DESCENDING)], name="of_episode"),
-            IndexModel([("source", ASCENDING), ("at", DESCENDING)], name="of_source"),
-            IndexModel([("portfolio_id", ASCENDING), ("at", DESCENDING)], name="of_portfolio"),
         ]
     )
     episodes.create_indexes(

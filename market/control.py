@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -142,7 +142,7 @@ class ControlConsumer:
                     return
                 yield record
 
-    def batches(self) -> Iterator[list[Record]]:
+    def batches(self) -> Generator[list[Record], None, None]:
         """The records that came together, partition by partition; an empty list now and then while none come."""
         pause, silent_until = 0.2, 0.0
         try:
