@@ -22,7 +22,7 @@ def run(names: Sequence[str]) -> Iterator[Outcome]:
             process = subprocess.Popen(
                 module("ginkgo_site.drill.one", *names),
                 env={**environment(), **env},
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # its end stops the cluster, however we end
                 stdout=subprocess.PIPE,
             )
             assert process.stdout is not None
@@ -32,7 +32,8 @@ def run(names: Sequence[str]) -> Iterator[Outcome]:
                 if process.wait(60):
                     raise DrillError(f"the drills were not run to their end (exit code {process.returncode})")
             finally:
-                process.terminate()
+                assert process.stdin is not None
+                process.stdin.close()
                 process.wait(60)
     except BenchError as error:
         raise DrillError(str(error)) from None

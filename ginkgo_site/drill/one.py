@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 import django
@@ -26,11 +28,14 @@ def main(names: Sequence[str]) -> int:
         logging.getLogger(name).setLevel("ERROR")
     from django.conf import settings
 
+    from ginkgo_site.drill import chaos
     from ginkgo_site.drill.errors import DrillError
-    from ginkgo_site.drill.run import run, say
+    from ginkgo_site.drill.run import perform, run, say
     from ginkgo_site.drill.world import World
     from ginkgo_site.installation.initialise import initialise
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    threading.Thread(target=_tied, name="drill_tied", daemon=True).start()
     world = World(settings.GINKGO.home, NODES)
     try:
         initialise()
@@ -38,7 +43,7 @@ def main(names: Sequence[str]) -> int:
         world.open()
         for name in names:
             say(f"{name} …")
-            outcome = run(name, world)
+            outcome = perform(name, chaos.parse(name), world) if chaos.is_chaos(name) else run(name, world)
             sys.stdout.write(json.dumps(msgspec.to_builtins(outcome)) + "\n")
             sys.stdout.flush()
     except DrillError as error:
@@ -47,6 +52,12 @@ def main(names: Sequence[str]) -> int:
     finally:
         world.close()
     return 0
+
+
+def _tied() -> None:
+    """Whoever asked for the drills holds our stdin: with its end the cluster ends too, and leaves nothing behind."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,64 @@
+"""Random failures are the same for the same seed, and a run of many seeds goes on where it was cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from ginkgo_site.drill import catalogue, chaos
+from ginkgo_site.drill.errors import DrillError
+from ginkgo_site.drill.outcome import Outcome
+from ginkgo_site.drill.results import Results
+
+NODES = ("drill-1", "drill-2")
+
+
+def test_a_seed_is_a_plan() -> None:
+    assert chaos.plan(7, 180, NODES) == chaos.plan(7, 180, NODES) != chaos.plan(8, 180, NODES)
+
+
+def test_twenty_seeds_of_three_minutes_are_three_hundred_faults_of_every_kind() -> None:
+    plans = [chaos.plan(seed, 180, NODES) for seed in range(1, 21)]
+    assert sum(map(len, plans)) >= 300
+    assert {fault.kind for plan in plans for fault in plan} == {"kill", "freeze", "cut", "restart", "silence"}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_nobody_is_hit_while_he_is_down(seed: int) -> None:
+    until: dict[str, float] = {}
+    for fault in chaos.plan(seed, 300, NODES):
+        assert fault.at >= until.get(fault.target, 0)
+        until[fault.target] = fault.at + fault.seconds
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What was asked to be run; each drill passes."""
+    asked: list[list[str]] = []
+
+    def run(names: Sequence[str]) -> Iterator[Outcome]:
+        asked.append(list(names))
+        for name in names:
+            yield Outcome(name=name, orders=1, messages=1)
+
+    monkeypatch.setattr(catalogue, "run", run)
+    return asked
+
+
+def test_a_run_that_was_cut_off_goes_on_where_it_was(tmp_path: Path, runs: list[list[str]]) -> None:
+    kept = tmp_path / "kept.jsonl"
+    Results(kept).run(["chaos:1:3", "chaos:2:3"])
+    with kept.open("ab") as file:
+        file.write(b'{"name": "chaos:3')  # killed as it wrote
+    outcomes = Results(kept).run(["chaos:1:3", "chaos:2:3", "chaos:3:3"])
+    assert runs == [["chaos:1:3", "chaos:2:3"], ["chaos:3:3"]]
+    assert [outcome.name for outcome in outcomes] == ["chaos:1:3", "chaos:2:3", "chaos:3:3"]
+    assert sorted(Results(kept).read()) == ["chaos:1:3", "chaos:2:3", "chaos:3:3"]
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("dear diary\n")
+    with pytest.raises(DrillError, match="line 1"):
+        Results(tmp_path / "other").read()

@@ -1,0 +1,58 @@
+"""The drills' judge must be able to find what it looks for."""
+
+from __future__ import annotations
+
+import pytest
+
+from ginkgo_site.drill.feed import OPENING
+from ginkgo_site.drill.oracle import Sent, longest_pause, stale
+from ginkgo_site.drill.outcome import Outcome
+from ginkgo_site.drill.tally import TallyStrategy
+from tests.portfolios.kernel.harness import tick
+
+
+def sent(order: str, epoch: int, offset: int, at: float = 0.0, portfolio: str = "p") -> Sent:
+    return Sent(portfolio, order, epoch, 0, offset, at)
+
+
+def test_an_order_of_an_earlier_epoch_that_is_accepted_after_one_of_a_later_is_a_stale_owners() -> None:
+    log = [sent("a", 1, 0), sent("b", 2, 1), sent("c", 1, 2)]
+    assert stale(log, {"a": 1, "b": 2, "c": 1}) == 1
+    assert stale(log, {"a": 1, "b": 2}) == 0, "what was not accepted did no harm"
+
+
+def test_an_order_that_its_next_owner_sends_again_is_not_stale() -> None:
+    log = [sent("a", 1, 0), sent("b", 2, 1), sent("a", 2, 2), sent("a", 1, 3)]
+    assert stale(log, {"a": 1, "b": 2}) == 0
+
+
+def test_portfolios_are_judged_apart() -> None:
+    log = [sent("a", 5, 0, portfolio="p"), sent("b", 1, 1, portfolio="q")]
+    assert stale(log, {"a": 5, "b": 1}) == 0
+
+
+def test_a_pause_is_between_two_new_orders_of_one_portfolio() -> None:
+    log = [sent("a", 1, 0, 10.0), sent("a", 2, 1, 12.0), sent("b", 2, 2, 14.5), sent("x", 1, 3, 30.0, "q")]
+    assert longest_pause(log) == 4.5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"messages_lost": 1}, {"messages_twice": 1}, {"orders_lost": 1}, {"orders_twice": 1}, {"orders_ghost": 1},
+        {"stale_orders": 1}, {"books_wrong": 1}, {"pause_s": 9.0, "pause_must": 8.0}, {"failed": True}, {"orders": 0},
+        {"messages": 0},
+    ],
+)  # fmt: skip
+def test_whatever_is_wrong_fails_the_drill(wrong: dict[str, object]) -> None:
+    right: dict[str, object] = {"name": "x", "orders": 10, "messages": 100}
+    assert Outcome(**right).passed  # type: ignore[arg-type]
+    assert not Outcome(**(right | wrong)).passed  # type: ignore[arg-type]
+
+
+def test_the_witness_counts_what_never_came_and_what_came_twice() -> None:
+    strategy = TallyStrategy(TallyStrategy.Params(every=1000))
+    memory = strategy.start()
+    for number in (1, 2, 2, 5, 4, 6):
+        strategy.on_price(memory, tick(100, OPENING, "D1.US", bid_volume=number))
+    assert (memory.newest, memory.told, memory.twice, memory.missing) == (6, 6, 2, 2)
