@@ -32,6 +32,13 @@ def interval_of(name: str) -> float:
     return float(row.interval.schedule.run_every.total_seconds())
 
 
+def intervals() -> dict[str, float]:
+    """`interval_of` both tasks, in one query."""
+    rows = PeriodicTask.objects.select_related("interval").filter(name__in=(TICK_NAME, CHECK_NAME), enabled=True)
+    found = {row.name: float(row.interval.schedule.run_every.total_seconds()) for row in rows if row.interval}
+    return {name: found.get(name, 0.0) for name in (TICK_NAME, CHECK_NAME)}
+
+
 def _seed(name: str, task: str, seconds: float) -> None:
     every, period = _whole(seconds)
     interval, _ = IntervalSchedule.objects.get_or_create(every=every, period=period)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -76,10 +77,12 @@ def note_silence() -> bool:
     return bool(RedisWatch.objects.filter(name=_WATCH, silent=False).update(silent=True))
 
 
-def read_pulses(client: redis.Redis) -> dict[str, Pulse]:
-    """Every node with a heartbeat, with what it says about itself."""
+def read_pulses(client: redis.Redis, node_ids: Sequence[str] | None = None) -> dict[str, Pulse]:
+    """Every node (of `node_ids`) with a heartbeat, with what it says about itself."""
     prefix = livestate.heartbeat_key("")
-    ids = sorted({key.removeprefix(prefix) for key in client.scan_iter(match=f"{prefix}*", count=1000)})
+    ids = node_ids
+    if ids is None:
+        ids = sorted({key.removeprefix(prefix) for key in client.scan_iter(match=f"{prefix}*", count=1000)})
     pipe = client.pipeline(transaction=False)
     for node_id in ids:
         pipe.get(livestate.heartbeat_key(node_id))

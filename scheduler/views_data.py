@@ -6,14 +6,16 @@ Redis being away costs the live figures, not the answer.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import redis
 from django.conf import settings
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 
 from portfolios import livestate
+from portfolios.counting import RowCount, counts
 from portfolios.models import Assignment, Command
 from scheduler import beat_seed, registry
 from scheduler.heartbeats import Pulse
@@ -99,20 +101,21 @@ def status() -> dict[str, Any]:
     except (redis.RedisError, livestate.RedisUnavailable) as error:
         log.debug("Redis: %s", error)
         raw, reachable = {}, False
-    last = Plan.objects.first()
+    facts = _facts()
+    intervals = beat_seed.intervals()
     return {
-        "scheduler_status": _scheduler_status(raw, reachable),
-        "plan_version": last.version if last else 0,
+        "scheduler_status": _scheduler_status(raw, reachable, intervals[beat_seed.CHECK_NAME]),
+        "plan_version": facts["version"],
         "node_count": int(raw.get("node_count", 0)),
-        "portfolio_count": Assignment.objects.exclude(node_id="").count(),
-        "unplaced_count": len(last.unplaced) if last else 0,
-        "open_moves": PlannedMove.objects.count(),
+        "portfolio_count": facts["placed"],
+        "unplaced_count": len(facts["unplaced"]),
+        "open_moves": facts["open_moves"],
         "last_run": raw.get("last_run", ""),
         "last_check": raw.get("last_check", ""),
         "last_trigger": raw.get("last_trigger", ""),
         "believes_losses_after": raw.get("believes_losses_after", ""),
-        "schedule_interval": beat_seed.interval_of(beat_seed.TICK_NAME),
-        "heartbeat_check_interval": beat_seed.interval_of(beat_seed.CHECK_NAME),
+        "schedule_interval": intervals[beat_seed.TICK_NAME],
+        "heartbeat_check_interval": intervals[beat_seed.CHECK_NAME],
         "host": raw.get("host", ""),
         "pid": int(raw["pid"]) if raw.get("pid", "").isdigit() else None,
     }
@@ -121,28 +124,48 @@ def status() -> dict[str, Any]:
 def command_log(limit: int = 100, target_id: str = "") -> list[dict[str, Any]]:
     """The latest commands, newest first (SPEC S7)."""
     found = Command.objects.filter(target_id=target_id) if target_id else Command.objects.all()
-    return [
-        {
-            "command_id": c.command_id,
-            "command_type": c.command_type,
-            "target_id": c.target_id,
-            "node_id": c.node_id,
-            "epoch": c.epoch,
-            "state": c.state,
-            "issued_by": c.issued_by,
-            "door": c.door,
-            "result": c.result,
-            "created_at": c.created_at,
-            "started_at": c.started_at,
-            "finished_at": c.finished_at,
-        }
-        for c in found[:limit]
-    ]
+    return [command(c) for c in found[:limit]]
 
 
-def _pulses() -> dict[str, Pulse]:
+def command(row: Command) -> dict[str, Any]:
+    """One command, as `command_log` has it."""
+    return {
+        "command_id": row.command_id,
+        "command_type": row.command_type,
+        "target_id": row.target_id,
+        "node_id": row.node_id,
+        "epoch": row.epoch,
+        "state": row.state,
+        "issued_by": row.issued_by,
+        "door": row.door,
+        "result": row.result,
+        "created_at": row.created_at,
+        "started_at": row.started_at,
+        "finished_at": row.finished_at,
+    }
+
+
+def node_list(rows: Sequence[Node], assigned: Mapping[str, int]) -> list[dict[str, Any]]:
+    """These nodes as `nodes()` has them; Redis is asked about them alone."""
+    pulses = _pulses([row.node_id for row in rows])
+    return [_node(row.node_id, row, pulses.get(row.node_id), assigned.get(row.node_id, 0)) for row in rows]
+
+
+def _facts() -> dict[str, Any]:
+    """version and unplaced of the last plan, how many portfolios are placed and how many moves are open: one query."""
+    placed, moves = Assignment.objects.exclude(node_id=""), PlannedMove.objects.all()
+    counted = Plan.objects.annotate(placed=_count(placed), open_moves=_count(moves))
+    last = counted.values("version", "unplaced", "placed", "open_moves").first()
+    return dict(last) if last else {"version": 0, "unplaced": {}, **counts(placed=placed, open_moves=moves)}
+
+
+def _count(rows: QuerySet[Any]) -> RowCount:
+    return RowCount(rows.order_by().values("pk"))
+
+
+def _pulses(node_ids: Sequence[str] | None = None) -> dict[str, Pulse]:
     try:
-        return registry.read_pulses(livestate.client())
+        return registry.read_pulses(livestate.client(), node_ids)
     except (redis.RedisError, livestate.RedisUnavailable) as error:
         log.warning("Redis does not answer, the nodes' live figures are missing: %s", error)
         return {}
@@ -184,11 +207,11 @@ def _age(at: str) -> float | None:
     return max(0.0, (datetime.now(UTC) - moment).total_seconds())
 
 
-def _scheduler_status(raw: dict[str, str], reachable: bool) -> str:
+def _scheduler_status(raw: dict[str, str], reachable: bool, check_interval: float) -> str:
     if not reachable:
         return "unknown"
     age = _age(raw.get("last_check", ""))
-    interval = beat_seed.interval_of(beat_seed.CHECK_NAME) or settings.GINKGO.scheduler.heartbeat_check_interval
+    interval = check_interval or settings.GINKGO.scheduler.heartbeat_check_interval
     if age is None or age > max(STALE_AFTER * interval, 5.0):
         return "stopped"
     return raw.get("scheduler_status", "stopped")

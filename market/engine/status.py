@@ -20,6 +20,7 @@ from market.alerting import Throttle
 from market.engine.books import OPEN
 from market.models import FencedMessage, Order, OutboxMessage
 from portfolios import livestate
+from portfolios.counting import counts
 from portfolios.models import Portfolio
 from portfolios.models.portfolio import Status
 
@@ -79,11 +80,13 @@ def from_database(now: datetime) -> dict[str, Any]:
     return {
         "switch": "on" if found.on else "off",
         "switched_by": found.changed_by,
-        "running_portfolios": Portfolio.objects.filter(status=Status.RUNNING).count(),
-        "orders_today": Order.objects.filter(received_at__gte=midnight).count(),
-        "open_orders": Order.objects.filter(state__in=OPEN).count(),
-        "unpublished": OutboxMessage.objects.filter(published=False).count(),
-        "fenced": FencedMessage.objects.count(),
+        **counts(
+            running_portfolios=Portfolio.objects.filter(status=Status.RUNNING),
+            orders_today=Order.objects.filter(received_at__gte=midnight),
+            open_orders=Order.objects.filter(state__in=OPEN),
+            unpublished=OutboxMessage.objects.filter(published=False),
+            fenced=FencedMessage.objects.all(),
+        ),
     }
 
 
