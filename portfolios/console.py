@@ -25,14 +25,21 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, default=_plain) + "\n")
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = ()) -> None:
-    """A table no wider than the terminal (80 columns where there is none); `right`: the columns of numbers."""
+def print_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    right: Sequence[str] = (),
+    fixed: Sequence[str] = (),
+) -> None:
+    """A table no wider than the terminal (80 columns where there is none); `right`: the columns of numbers; `fixed`:
+    those that are never broken, at the cost of the others."""
     table = Table(title=title, title_justify="left", header_style="bold", expand=False)
     for column in columns:
         if column in right:
             table.add_column(column, justify="right", no_wrap=True)
         else:
-            table.add_column(column, overflow="fold")
+            table.add_column(column, overflow="fold", no_wrap=column in fixed)
     for row in rows:
         table.add_row(*(shown(cell) for cell in row))
     console().print(table)

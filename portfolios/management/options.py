@@ -60,6 +60,16 @@ def component(text: str, option: str, faults: list[Fault]) -> dict[str, Any]:
     return {"name": name, "params": _pairs(_split(f"{first}={rest}"), option, faults)}
 
 
+def position(text: str) -> dict[str, Any]:
+    """`CODE:VOLUME@COST` or `CODE:VOLUME@COST@DATE` as `services.create` takes it. Raises InvalidConfig."""
+    code, colon, rest = text.partition(":")
+    volume, *paid = rest.split("@")
+    if not colon or not 1 <= len(paid) <= 2:
+        raise InvalidConfig([Fault("--position", f"must be CODE:VOLUME@COST or CODE:VOLUME@COST@DATE, got {text!r}")])
+    since = {"date": paid[1]} if len(paid) == 2 else {}
+    return {"code": code, "volume": volume, "cost_price": paid[0], **since}
+
+
 def read_json(file: Path) -> Any:
     """The document in `file` (`-`: standard input). Raises InvalidConfig in one line."""
     try:

@@ -1,0 +1,1 @@
+"""`ginkgo portfolio`, a file a noun; `management.commands.portfolio` puts them together."""
