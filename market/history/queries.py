@@ -74,12 +74,15 @@ FILL = (
 )  # fmt: skip
 
 
-def ticks(d: Dialect, codes: Sequence[str], start: int | None, end: int | None) -> Question:
-    """TICK of these codes with start <= timestamp < end, in the order of their time."""
+def ticks(
+    d: Dialect, codes: Sequence[str], start: int | None, end: int | None, before: Place | None = None
+) -> Question:
+    """TICK of these codes with start <= timestamp < end, in the order of their time; `before`: none that stands there
+    or later in the same log."""
     return _ask(
-        d, "ticks", TICK, [d.among("code", "codes"), *_between(d, start, end)],
+        d, "ticks", TICK, [d.among("code", "codes"), *_between(d, start, end), *_before(d, before)],
         "timestamp, recorded_at, log_partition, log_offset",
-        codes=d.several(codes), start=start, end=end,
+        codes=d.several(codes), start=start, end=end, **_place(before),
     )  # fmt: skip
 
 
@@ -93,23 +96,16 @@ def bars(d: Dialect, codes: Sequence[str], period: str, start: int | None, end: 
     )  # fmt: skip
 
 
-def last_ticks(d: Dialect, code: str, count: int, before: Place | None) -> Question:
-    """TICK, the newest first; `before`: none that stands there or later in the same log."""
-    return _ask(
-        d, "ticks", TICK, [f"code = {d.parameter('code')}", *_before(d, before)],
-        "timestamp DESC, recorded_at DESC, log_offset DESC", limit=True,
-        code=code, count=count, **_place(before),
-    )  # fmt: skip
+def last_ticks(d: Dialect, codes: Sequence[str], count: int, before: Place | None) -> list[Question]:
+    """TICK, of each code so many, the newest first; `before` as in `ticks`."""
+    order = "timestamp DESC, recorded_at DESC, log_offset DESC"
+    return _last(d, "ticks", TICK, codes, [], order, count=count, before=before)
 
 
-def last_bars(d: Dialect, code: str, period: str, count: int, before: Place | None) -> Question:
-    """BAR, the newest first; `before` as in `last_ticks`, of its last tick."""
-    return _ask(
-        d, "bars", BAR,
-        [f"code = {d.parameter('code')}", f"period = {d.parameter('period')}", *_before(d, before)],
-        "ends DESC", limit=True,
-        code=code, period=period, count=count, **_place(before),
-    )  # fmt: skip
+def last_bars(d: Dialect, codes: Sequence[str], period: str, count: int, before: Place | None) -> list[Question]:
+    """BAR, of each code so many, the newest first; `before` as in `ticks`, of a bar's last tick."""
+    where = [f"period = {d.parameter('period')}"]
+    return _last(d, "bars", BAR, codes, where, "ends DESC", count=count, before=before, period=period)
 
 
 def range_of(d: Dialect, table: str, codes: Sequence[str], period: str | None) -> Question:
@@ -161,12 +157,32 @@ def _of_portfolio(
 
 
 def _ask(
-    d: Dialect, table: str, columns: Sequence[str], where: list[str], order: str, *, limit: bool = False, **values: Any
+    d: Dialect, table: str, columns: Sequence[str], where: list[str], order: str, limit: str = "", **values: Any
 ) -> Question:
-    sql = f"SELECT {_columns(d, columns)} FROM {d.rows(table)} WHERE {' AND '.join(where)} ORDER BY {order}"
-    if limit:
-        sql += f" LIMIT {d.parameter('count')}"
+    sql = f"SELECT {_columns(d, columns)} FROM {d.rows(table)} WHERE {' AND '.join(where)} ORDER BY {order}{limit}"
     return Question(sql, _given(**values))
+
+
+def _last(
+    d: Dialect,
+    table: str,
+    columns: Sequence[str],
+    codes: Sequence[str],
+    where: list[str],
+    order: str,
+    before: Place | None,
+    **values: Any,
+) -> list[Question]:
+    where = [*where, *_before(d, before)]
+    values |= _place(before)
+    limit = f" LIMIT {d.parameter('count')}"
+    if d.name == "sqlite":
+        # A walk along the key a code; there is no LIMIT BY.
+        condition = [f"code = {d.parameter('code')}", *where]
+        return [_ask(d, table, columns, condition, order, limit, code=code, **values) for code in codes]
+    condition = [d.among("code", "codes"), *where]
+    order, limit = f"code, {order}", f"{limit} BY code"
+    return [_ask(d, table, columns, condition, order, limit, codes=d.several(codes), **values)]
 
 
 def _columns(d: Dialect, columns: Sequence[str]) -> str:

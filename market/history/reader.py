@@ -127,36 +127,51 @@ class Reader:
     # Prices --------------------------------------------------------------------------------------------------------
 
     def ticks(
-        self, codes: Iterable[str], start: datetime | None = None, end: datetime | None = None
+        self,
+        codes: str | Iterable[str],
+        start: datetime | None = None,
+        end: datetime | None = None,
+        before: Place | None = None,
     ) -> Iterator[PriceUpdate]:
-        """Ticks of `codes` with start <= timestamp < end, in the order of their time."""
-        chosen = sorted(codes)
-        for row in self._ask(lambda d: queries.ticks(d, chosen, _micros(start), _micros(end))):
+        """Ticks of `codes` with start <= timestamp < end, in the order of their time; `before`: none from this place
+        in the log on."""
+        chosen = _codes(codes)
+        for row in self._ask(lambda d: queries.ticks(d, chosen, _micros(start), _micros(end), before)):
             yield _tick(row)
 
     def bars(
-        self, codes: Iterable[str], start: datetime | None = None, end: datetime | None = None, period: str = "1d"
+        self,
+        codes: str | Iterable[str],
+        start: datetime | None = None,
+        end: datetime | None = None,
+        period: str = "1d",
     ) -> Iterator[Bar]:
         """Complete bars (`period`: one of PERIODS) of `codes` whose last tick lies in start <= timestamp < end, in the
         order of that."""
-        chosen = sorted(codes)
+        chosen = _codes(codes)
         for row in self._ask(lambda d: queries.bars(d, chosen, period, _micros(start), _micros(end))):
             yield _bar(row)
 
-    def last_ticks(self, code: str, count: int, before: Place | None = None) -> list[PriceUpdate]:
-        """The last `count` ticks of a code, the oldest first; `before`: none from this place in the log on."""
-        found = [_tick(row) for row in self._ask(lambda d: queries.last_ticks(d, code, count, before))]
-        return found[::-1]
+    def last_ticks(self, codes: str | Iterable[str], count: int, before: Place | None = None) -> list[PriceUpdate]:
+        """The last `count` ticks of each code, in the order of their time; `before` as in `ticks`."""
+        chosen = _codes(codes)
+        found = [_tick(row) for row in self._ask_all(lambda d: queries.last_ticks(d, chosen, count, before))]
+        found.reverse()
+        return sorted(found, key=lambda tick: tick.timestamp)
 
-    def last_bars(self, code: str, count: int, period: str, before: Place | None = None) -> list[Bar]:
-        """The last `count` complete bars of a code, the oldest first; `before` as in `last_ticks`."""
-        found = [_bar(row) for row in self._ask(lambda d: queries.last_bars(d, code, period, count, before))]
-        return found[::-1]
+    def last_bars(
+        self, codes: str | Iterable[str], count: int, before: Place | None = None, period: str = "1d"
+    ) -> list[Bar]:
+        """The last `count` complete bars of each code, in the order of their time; `before`: of a bar's last tick."""
+        chosen = _codes(codes)
+        found = [_bar(row) for row in self._ask_all(lambda d: queries.last_bars(d, chosen, period, count, before))]
+        found.reverse()
+        return sorted(found, key=lambda bar: bar.timestamp)
 
     def span(self, codes: Iterable[str], period: str | None = None) -> Span:
         """From when to when there are ticks of `codes`, or bars of a period, and how many."""
-        table, chosen = "bars" if period else "ticks", sorted(codes)
-        first, last, rows = next(iter(self._ask(lambda d: queries.range_of(d, table, chosen, period))))
+        table, chosen = "bars" if period else "ticks", _codes(codes)
+        ((first, last, rows),) = self._ask(lambda d: queries.range_of(d, table, chosen, period))
         return Span(moment(first), moment(last), rows) if rows else Span(None, None, 0)
 
     # Portfolios ----------------------------------------------------------------------------------------------------
@@ -187,7 +202,8 @@ class Reader:
 
     def count(self, table: str) -> int:
         """How many rows a table has, each counted once."""
-        return int(next(iter(self._ask(lambda d: queries.count(d, table))))[0])
+        ((rows,),) = (list(self._ask(lambda d: queries.count(d, table))),)
+        return int(rows[0])
 
     # ---------------------------------------------------------------------------------------------------------------
 
@@ -196,10 +212,23 @@ class Reader:
         for row in self._ask(make):
             yield {**dict(zip(columns, row, strict=True)), "timestamp": moment(row[at])}
 
+    def _ask_all(self, make: Callable[[Dialect], list[Question]]) -> Iterator[Sequence[Any]]:
+        connection = self._connection()
+        for question in make(connection.dialect):
+            yield from connection.ask(question)
+
     def _ask(self, make: Ask) -> Iterator[Sequence[Any]]:
+        connection = self._connection()
+        return connection.ask(make(connection.dialect))
+
+    def _connection(self) -> _Connection:
         if self._made is None:
             self._made = _connect(self._address, self._timeout)
-        return self._made.ask(make(self._made.dialect))
+        return self._made
+
+
+def _codes(codes: str | Iterable[str]) -> list[str]:
+    return [codes] if isinstance(codes, str) else sorted(codes)
 
 
 def _tick(row: Sequence[Any]) -> PriceUpdate:

@@ -145,8 +145,9 @@ class Portfolio(Standing):
         if watch is None or not (watch.cold or watch.sizer_cold) or not tick.price > 0:
             return
         session = self.rules.session_at(tick.timestamp)
-        if tick.timestamp > self._now:
+        if watch.past or not watch.day:
             # Never traded before: the past is where its limits come from.
+            watch.past = True
             if watch.day != session.ordinal:
                 watch.open_session(session, tick, self.rules)
             watch.price = tick.price

@@ -23,8 +23,8 @@ class Watch:
 
     __slots__ = (
         "_plain", "_valued", "bar", "calm_high", "calm_low", "ceiling", "code", "cold", "day", "floor", "high", "low",
-        "marked", "memory", "noted", "position", "prev_close", "price", "raw", "retry", "signalled", "sizer_cold",
-        "sizer_memory", "st", "traded", "until", "warmed",
+        "marked", "memory", "noted", "past", "position", "prev_close", "price", "raw", "retry", "signalled",
+        "sizer_cold", "sizer_memory", "st", "traded", "until", "warmed",
     )  # fmt: skip
 
     def __init__(self, code: str, *, st: bool, traded: bool, plain: bool = False, valued: bool = True) -> None:
@@ -58,6 +58,8 @@ class Watch:
         self.cold = self.sizer_cold = False
         """Whether the strategy's or sizer's memory of it is empty; `warmed`: the last session it was warmed up with."""
         self.warmed = 0
+        self.past = False
+        """Whether it was never traded: all it knows of prices is what it was warmed up with."""
         self.signalled: datetime | None = None
         self.retry: datetime | None = None
         self.noted: tuple[str, str] | None = None
