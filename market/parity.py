@@ -1,7 +1,8 @@
 """Parity: what a portfolio did live beside what a backtest on the recorded stream does, byte for byte (SPEC P8).
 
 Each side is put down as lines of JSON, money in units of 0.0001, and sorted: orders, cancels, fills, and the answers
-but for their number in the portfolio's stream. Two runs are the same if and only if these lines are.
+but for their number in the portfolio's stream. Two runs are the same if and only if these lines are. What the engine
+refused (its limits, its switch) is input, as prices are: the backtest's orders of these ids are refused as well.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from django.conf import settings
 
 from market.messages import decode_feedback
 from market.models import CancelRequest, Fill, Order, OutboxMessage
+from market.models.order import OrderState
 from portfolios.backtest.engine import SLIPPAGE_RATE
 from portfolios.backtest.result import Result
 from portfolios.backtest.run import Setup, run_backtest
@@ -143,12 +145,14 @@ def backtested(result: Result, answers: Iterable[Feedback]) -> Trace:
 
 
 def again(portfolio: Portfolio, recorded: Path, home: Path) -> Trace:
-    """A backtest of the portfolio as it stands, with the configured broker's rates, on a recorded stream.
+    """A backtest of the portfolio as it stands, with the configured broker's rates and the engine's refusals, on a
+    recorded stream.
 
     InvalidConfig, BacktestError and CalendarError as `run_backtest`.
     """
     options = settings.GINKGO.brokers.get(settings.GINKGO.engine.broker, {})
     answers: list[Feedback] = []
+    refused = _refused(portfolio.id)
     setup = Setup(
         portfolio.config,
         portfolio.initial_cash,
@@ -158,7 +162,8 @@ def again(portfolio: Portfolio, recorded: Path, home: Path) -> Trace:
         commission_rate=commission_rate_of(options.get("commission_rate"), portfolio.market),
         slippage_rate=float(options.get("slippage_rate", SLIPPAGE_RATE)),
     )
-    return backtested(run_backtest(setup, home, hear=answers.append), answers)
+    result = run_backtest(setup, home, gate=lambda order, _: refused.get(order.order_id), hear=answers.append)
+    return backtested(result, answers)
 
 
 @dataclass(frozen=True)
@@ -176,6 +181,7 @@ class Comparison:
     name: str
     live: Trace
     backtest: Trace
+    refused: int
 
     @cached_property
     def differences(self) -> list[Difference]:
@@ -194,13 +200,20 @@ class Comparison:
             "identical": not self.differences,
             "live": self.live.counts,
             "backtest": self.backtest.counts,
+            "refused": self.refused,
             "differences": [asdict(each) for each in self.differences],
         }
 
 
 def compare(portfolio: Portfolio, recorded: Path, home: Path) -> Comparison:
     """Raises django.db.Error, and as `again`."""
-    return Comparison(portfolio.id, portfolio.name, live(portfolio.id), again(portfolio, recorded, home))
+    refused = len(_refused(portfolio.id))
+    return Comparison(portfolio.id, portfolio.name, live(portfolio.id), again(portfolio, recorded, home), refused)
+
+
+def _refused(portfolio_id: str) -> dict[str, str]:
+    rows = Order.objects.filter(portfolio_id=portfolio_id, state=OrderState.REJECTED).order_by()
+    return dict(rows.values_list("order_id", "reason"))
 
 
 def _lines(rows: Iterable[dict[str, Any]]) -> tuple[bytes, ...]:

@@ -70,10 +70,10 @@ def _read(topic: str, partition: int, start: int, end: int) -> Iterator[Entry]:
         consumer.assign([TopicPartition(topic, partition, start)])
         following = start
         while following < end:
-            messages = consumer.consume(_BATCH, _TIMEOUT)
-            if not messages:
+            first = consumer.poll(_TIMEOUT)
+            if first is None:
                 raise KafkaUnavailable(f"{topic}:{partition} could not be read from {following}: no answer")
-            for message in messages:
+            for message in (first, *consumer.consume(_BATCH, 0)):
                 if (error := message.error()) is not None:
                     raise KafkaException(error)
                 following = int(message.offset() or 0) + 1

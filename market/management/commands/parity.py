@@ -54,6 +54,8 @@ class Command(TyperCommand):
         title = f"{compared.name}: {'different' if compared.differences else 'identical'}"
         rows = [(kind, count, backtest[kind]) for kind, count in live.items()]
         print_table(title, ("", "Live", "Backtest"), rows, right=("Live", "Backtest"))
+        if compared.refused:
+            self.stdout.write(f"{compared.refused} orders that the engine refused were refused in the backtest too")
         for each in compared.differences[:_SHOWN]:
             self.stdout.write(f"{each.kind}, only {each.only}: {each.line}")
         if len(compared.differences) > _SHOWN:

@@ -1,0 +1,208 @@
+"""Live is what a backtest is: a recorded stream in lock step through real processes, and once more in one (SPEC P8)."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from market.feeds.base import Published
+from market.feeds.sample import CODES, SampleFeed
+from market.feeds.simulation import SimulationFeed
+from portfolios.backtest import recorded
+from portfolios.calendars import trading_days
+from portfolios.kernel.events import Cause, PriceUpdate
+from tests.market.engine_support import engine
+from tests.support import eventually
+from tests.support.cluster import Cluster
+from tests.support.stack import RunningStack
+
+pytestmark = pytest.mark.servers
+
+_END = date(2026, 10, 19)
+"""The sample's last real day."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stream that three portfolios traded live, and what the engine's books say of that."""
+
+    record: Path
+    portfolios: list[str]
+    ticks: int
+    seconds: float
+
+    def compare(self, stack: RunningStack, record: Path | None = None) -> list[dict[str, Any]]:
+        done = stack.run(
+            "parity",
+            "--output",
+            "/tmp/partrace",
+            *self.portfolios,
+            "--data",
+            str(record or self.record),
+            "--json",
+            timeout=120,
+        )
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        assert done.returncode == (0 if all(each["identical"] for each in found) else 1), done.stderr
+        return found
+
+
+def configuration(strategy: str, params: dict[str, Any], sizer: dict[str, Any], **risks: Any) -> dict[str, Any]:
+    return {
+        "strategy": {"name": strategy, "params": params},
+        "risk_managements": [{"name": name, "params": given} for name, given in risks.items()],
+        "sizer": sizer,
+        "codes": list(CODES),
+    }
+
+
+DAILY = [
+    configuration(
+        "TrendFollowStrategy",
+        {"short_period": 2, "long_period": 5},
+        {"name": "FixedAmountSizer", "params": {"amount": 200_000}},
+        LossLimitRisk={"loss_limit": 3},
+    ),
+    configuration(
+        "MeanReversionStrategy",
+        {"period": 5, "entry": 1.0, "exit": 0.0},
+        {"name": "RatioSizer", "params": {}},
+        ProfitTargetRisk={"profit_target": 4},
+        PositionRatioRisk={"max_position_ratio": 0.3, "max_total_position_ratio": 0.9},
+    ),
+    configuration(
+        "MomentumStrategy",
+        {"period": 3, "buy_above": 2.0, "sell_below": -1.0},
+        {"name": "ATRSizer", "params": {"risk": 3.0, "period": 5, "multiple": 1.0}},
+        MaxDrawdownRisk={"max_drawdown": 2.0, "pause": 5},
+    ),
+]
+INTRADAY = [
+    configuration(
+        "TrendFollowStrategy",
+        {"short_period": 1, "long_period": 2},
+        {"name": "FixedAmountSizer", "params": {"amount": 5_000_000}},
+        LossLimitRisk={"loss_limit": 0.05},
+    ),
+    configuration(
+        "DualThrustStrategy",
+        {"sessions": 1, "k_up": 0.1, "k_down": 0.1},
+        {"name": "FixedAmountSizer", "params": {"amount": 3_000_000}},
+    ),
+    configuration(
+        "MomentumStrategy",
+        {"period": 1, "buy_above": 0.02, "sell_below": -0.02},
+        {"name": "FixedAmountSizer", "params": {"amount": 9_000_000}},
+        MaxDrawdownRisk={"max_drawdown": 0.02, "pause": 0},
+    ),
+]
+
+
+@pytest.fixture
+def processes(cluster: Cluster, stack: RunningStack) -> Iterator[str]:
+    """An engine and a node that write down at once how far they are; the node's id."""
+    with engine(stack, GINKGO_BROKERS__SIMULATION__SAVE_CURSORS="0"):
+        node = cluster.start("parity", GINKGO_NODE__CHECKPOINT_INTERVAL="0.001")
+        yield node.node_id
+        node.stop()
+
+
+def play(
+    cluster: Cluster,
+    stack: RunningStack,
+    node_id: str,
+    ticks: list[PriceUpdate],
+    configs: list[dict[str, Any]],
+    cash: int,
+) -> Run:
+    """Lets a node and an engine, real processes both, trade the stream in lock step, and records it from the log."""
+    stream, record = stack.home / f"stream-{len(ticks)}.csv", stack.home / f"recorded-{len(ticks)}.csv"
+    with stream.open("w", newline="") as file:
+        recorded.write(((tick, Cause("", 0, 0)) for tick in ticks), file)
+    portfolios = [cluster.portfolio(config, node_id, cash=cash) for config in configs]
+    for each in portfolios:
+        eventually(lambda p=each: cluster.status(p) == "running", 30, saying="the portfolios running")  # type: ignore[misc]
+    since, begun = datetime.now(UTC).isoformat(), time.monotonic()
+    only = [word for each in portfolios for word in ("--portfolio", each)]
+    source = ("--source", "replay", "--file", str(stream), "--rewind", "--lock-step")
+    fed = stack.run("feed", "start", *source, *only, timeout=900)
+    assert fed.returncode == 0, fed.stderr
+    seconds = time.monotonic() - begun
+    done = stack.run("feed", "record", str(record), "--since", since)
+    assert done.returncode == 0, done.stderr
+    return Run(record, portfolios, len(ticks), seconds)
+
+
+def sample(first: date) -> list[PriceUpdate]:
+    """The sample's last days, from this one on."""
+    days = trading_days("cn", settings.GINKGO.home)
+    story = (tick for batch in SampleFeed(trading_days=days).batches(Published()) for tick in batch.ticks)
+    found = []
+    for tick in story:
+        if tick.timestamp.date() > _END:
+            return found
+        if tick.timestamp.date() >= first:
+            found.append(tick)
+    return found
+
+
+def bought_and_sold(found: list[dict[str, Any]]) -> None:
+    """Nothing differs, and there was something that could."""
+    assert [each["differences"] for each in found] == [[], [], []]
+    assert all(each["live"]["fills"] >= 4 and each["live"] == each["backtest"] for each in found), found
+
+
+def test_two_months_of_the_sample_trade_live_as_in_a_backtest(
+    cluster: Cluster, stack: RunningStack, processes: str, tmp_path: Path
+) -> None:
+    run = play(cluster, stack, processes, sample(date(2026, 8, 19)), DAILY, 2_000_000)
+    assert run.ticks > 250
+    bought_and_sold(run.compare(stack))
+
+    # One price of them another: the comparison has eyes.
+    with run.record.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["code"] for row in rows[:7]] == [tick.code for tick in sample(date(2026, 8, 19))[:7]]
+    for row in rows[-70:]:
+        row["price"] = str(round(float(row["price"]) * 1.01, 2))
+    altered = tmp_path / "altered.csv"
+    with altered.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    assert not all(each["identical"] for each in run.compare(stack, altered))
+
+
+def test_a_market_with_volumes_trades_live_as_in_a_backtest(
+    cluster: Cluster, stack: RunningStack, processes: str
+) -> None:
+    """Partial fills, and cancels that cross the fills of the price that they are decided on."""
+    feed = SimulationFeed(CODES, trading_days=trading_days("cn", settings.GINKGO.home), first_day=date(2026, 9, 1))
+    ticks = [tick for batch in islice(feed.batches(Published()), 60) for tick in batch.ticks]
+    run = play(cluster, stack, processes, ticks[:300], INTRADAY, 30_000_000)
+    found = run.compare(stack)
+    assert [each["differences"] for each in found] == [[], [], []]
+    assert sum(each["live"]["fills"] - each["live"]["orders"] for each in found) > 20
+    assert sum(each["live"]["cancels"] for each in found) > 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_two_years_of_the_sample_trade_live_as_in_a_backtest(
+    cluster: Cluster, stack: RunningStack, processes: str
+) -> None:
+    run = play(cluster, stack, processes, sample(date(2024, 10, 19)), DAILY, 2_000_000)
+    found = run.compare(stack)
+    print(f"{run.ticks} ticks in {run.seconds:.0f} s", [each["live"] for each in found])
+    assert run.ticks > 3000
+    bought_and_sold(found)
