@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, TypeAlias
 
@@ -54,6 +54,12 @@ class Columns:
         if missing:
             raise BacktestError(f"{file}: there is no column {', nor '.join(missing)}; it has {', '.join(header)}")
 
+    @property
+    def used(self) -> list[int]:
+        """The places of all that are there, from left to right."""
+        places = (getattr(self, field) for field in _NAMES)
+        return sorted({place for place in places if place is not None})
+
     timestamp: int | None
     date: int | None
     code: int | None
@@ -85,6 +91,29 @@ class Times:
         if at.tzinfo is None:
             at = at.replace(tzinfo=self._zone)
         return at if at.tzinfo is UTC else at.astimezone(UTC)
+
+    def moments(self, values: Sequence[Any]) -> list[datetime]:
+        """`moment` of each; the moments of several codes are the same, and are made once."""
+        distinct = dict.fromkeys(values)
+        if 2 * len(distinct) <= len(values):
+            known = dict(zip(distinct, self._moments(distinct), strict=True))
+            return [known[value] for value in values]
+        return self._moments(values)
+
+    def _moments(self, values: Collection[Any]) -> list[datetime]:
+        offset, read = self._offset, datetime.fromisoformat
+        if set(map(type, values)) != {str}:
+            return [self.moment(value) for value in values]
+        if offset is not None and set(map(len, values)) == {19}:
+            return [read(value + "Z") - offset for value in values]
+        return [at if at.tzinfo is UTC else self.moment(at) for at in map(read, values)]
+
+    def closes(self, values: Sequence[Any]) -> list[datetime]:
+        """`close` of each."""
+        known = self._closes
+        for value in set(values).difference(known):
+            self.close(value)
+        return [known[value] for value in values]
 
     def close(self, value: str | date) -> datetime:
         known = self._closes.get(value)
@@ -119,36 +148,36 @@ def reader(columns: Columns, codes: Sequence[str], rules: MarketRules) -> MakeTi
         price = float(row[price_at] or _absurd(row[price_at]))
         code = only
         if code_at is not None:
-            code = known.get(row[code_at]) or _code(row[code_at], rules.market, known)
+            code = known.get(row[code_at]) or code_of(row[code_at], rules.market, known)
         return PriceUpdate(
             code=code,
             timestamp=when(row[at]),
             price=price if price - price == 0 else _absurd(price),
-            prev_close=None if prev_at is None else _number(row[prev_at]),
-            volume=None if volume_at is None else _volume(row[volume_at]),
-            open=None if open_at is None else _number(row[open_at]),
-            high=None if high_at is None else _number(row[high_at]),
-            low=None if low_at is None else _number(row[low_at]),
+            prev_close=None if prev_at is None else number(row[prev_at]),
+            volume=None if volume_at is None else volume(row[volume_at]),
+            open=None if open_at is None else number(row[open_at]),
+            high=None if high_at is None else number(row[high_at]),
+            low=None if low_at is None else number(row[low_at]),
             close=price,
         )
 
     return make
 
 
-def _number(cell: Any) -> float | None:
+def number(cell: Any) -> float | None:
     if cell is None or cell == "":
         return None
-    number = float(cell)
-    return number if number - number == 0 else None  # neither infinite nor not a number
+    value = float(cell)
+    return value if value - value == 0 else None  # neither infinite nor not a number
 
 
-def _volume(cell: Any) -> int | None:
-    number = _number(cell)
-    if number is None:
+def volume(cell: Any) -> int | None:
+    amount = number(cell)
+    if amount is None:
         return None
-    if number < 0:
-        raise ValueError(f"has a volume of {number:g}")
-    return int(number)
+    if amount < 0:
+        raise ValueError(f"has a volume of {amount:g}")
+    return int(amount)
 
 
 def _absurd(price: object) -> float:
@@ -157,7 +186,7 @@ def _absurd(price: object) -> float:
     raise ValueError("has no price" if price in (None, "") else f"has a price of {price}")
 
 
-def _code(cell: Any, market: str, known: dict[str, str]) -> str:
+def code_of(cell: Any, market: str, known: dict[str, str]) -> str:
     """A code that is not traded here but is in the stream; kept once."""
     fault = fault_of(cell, market)
     if fault is not None:

@@ -212,6 +212,8 @@ class Desk:
             self._order(watch, occasion, direction, available, None, self._strategy_name, signal.reason)
 
     def _cancel_opening(self, watch: Watch, occasion: _Occasion, source: str, reason: str) -> None:
+        if not self._ledger.orders:
+            return
         asked = {each.cancel.order_id for each in self.cancels.values()}
         for each in self._ledger.orders.values():
             order = each.order
@@ -332,8 +334,8 @@ class Desk:
         reason: str,
     ) -> None:
         """A market order; `freeze` is the cash it holds back, None for one that closes a position."""
-        topic, partition, offset = occasion.cause
-        name = f"{topic}:{partition}:{offset}:{len(occasion.intents)}"
+        cause = occasion.cause
+        name = f"{cause.topic}:{cause.partition}:{cause.offset}:{len(occasion.intents)}"
         order = Order(
             order_id=order_id(self._portfolio_id, name, self.incarnation),
             portfolio_id=self._portfolio_id,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from typing import Literal, Protocol
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 
 from portfolios.kernel.events import Cause, PriceUpdate
 from portfolios.kernel.money import ceil_to, to_units
-from portfolios.kernel.orders import BUY, SELL
+from portfolios.kernel.orders import BUY, SELL, name_of
 from portfolios.kernel.rules.base import MarketRules
 
 _PPM = 1_000_000
@@ -157,7 +157,7 @@ def match(
     amount = price * volume * rules.multiplier(order.code)
     fees = rules.fees(order.code, order.direction, order.amount + amount, order.filled + volume, session.day)
     return Fill(
-        fill_id=str(uuid5(UUID(order.order_id), f"{at.topic}:{at.partition}:{at.offset}")),
+        fill_id=name_of(UUID(order.order_id), f"{at.topic}:{at.partition}:{at.offset}"),
         order_id=order.order_id,
         code=order.code,
         direction=order.direction,

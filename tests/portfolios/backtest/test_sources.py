@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +10,7 @@ import pytest
 
 from market.feeds.base import Published
 from market.feeds.sample import SampleFeed
+from portfolios.backtest.csv_file import cells_of
 from portfolios.backtest.errors import BacktestError
 from portfolios.backtest.sample import CODES
 from portfolios.backtest.source import open_source
@@ -86,7 +87,7 @@ def test_what_cannot_be_read_is_one_line_with_its_place(file: Path, text: str, c
 
 
 def test_an_unknown_file_and_an_unknown_kind_say_what_is_taken(tmp_path: Path) -> None:
-    for name in ("none.csv", "history", str(tmp_path)):
+    for name in ("none.csv", str(tmp_path)):
         with pytest.raises(BacktestError, match=r"--data takes 'sample', 'history', a \.csv or a \.parquet file"):
             open_source(name, (CODE,), RULES)
     (tmp_path / "prices.xlsx").touch()
@@ -94,9 +95,68 @@ def test_an_unknown_file_and_an_unknown_kind_say_what_is_taken(tmp_path: Path) -
         open_source(str(tmp_path / "prices.xlsx"), (CODE,), RULES)
 
 
+@pytest.mark.parametrize(
+    ("columns", "codes"),
+    [
+        ("timestamp,price", 1),
+        ("timestamp,code,price,prev_close", 3),
+        ("date,note,code,open,high,low,close,volume,preclose", 3),
+        ("time,code,close,volume", 2),
+    ],
+)
+def test_many_rows_at_once_are_the_same_prices_as_row_by_row(file: Path, columns: str, codes: int) -> None:
+    rules = rules_for("cn")
+    traded = (CODE, "000001.SZ", "688981.SH")[:codes]
+    names = columns.split(",")
+    rows = []
+    for number in range(12_000):
+        minute = datetime(2024, 1, 2, 9, 30) + timedelta(minutes=number // codes % 240, days=number // codes // 240)  # noqa: DTZ001
+        day = rules.session_on(date(2024, 1, 2) + timedelta(days=number // 1000)).day
+        cells = {"timestamp": f"{minute}+08:00", "time": f"{minute}", "date": f"{day}", "code": traded[number % codes]}
+        # Some cells are empty: the pieces with and without them are read in different ways.
+        cells |= dict.fromkeys(("price", "close"), f"{10 + number % 90 / 10}")
+        rows.append([cells.get(name, "" if number % 4000 == 7 else str(10 + number % 90)) for name in names])
+    text = "\n".join(",".join(row) for row in rows) + "\n"
+    file.write_text(f"{columns}\n{text}")
+    plain = read(file, *traded)
+    file.write_text(f"{columns}\n" + "\n".join(",".join(f'"{cell}"' for cell in row) for row in rows))
+    assert len(plain) == 12_000
+    assert plain == read(file, *traded)
+    assert {each.timestamp.tzinfo for each in plain} == {UTC}
+
+
+def test_a_fault_far_down_a_file_is_told_with_its_line_after_all_before_it(file: Path) -> None:
+    good = [f"2024-01-02 09:30:00,{10 + number % 5}" for number in range(20_000)]
+    file.write_text("\n".join(["timestamp,price", *good, "2024-01-02 09:30:00,ten", *good]))
+    ticks = open_source(str(file), (CODE,), RULES).ticks()
+    seen = 0
+    with pytest.raises(BacktestError, match=r"line 20002: could not convert string to float: 'ten'"):
+        for _ in ticks:
+            seen += 1
+    assert seen == 20_000
+
+
+def test_cells_over_several_lines_and_other_line_ends_are_read(file: Path) -> None:
+    file.write_bytes(b'date,note,close\r\n2024-01-02,"two\r\nlines",10\r\n2024-01-03,,11\r\n2024-01-04,,x\r\n')
+    with pytest.raises(BacktestError, match="line 5: could not convert"):
+        read(file)
+    file.write_bytes(b'date,note,close\r\n2024-01-02,"two\r\nlines",10\r\n2024-01-03,,11')
+    assert [each.price for each in read(file)] == [10, 11]
+
+
+def test_rows_of_other_widths_are_never_taken_for_one_another() -> None:
+    assert cells_of("1,2,3\n4,5,6\n", 3, [0, 2]) == {0: ["1", "4"], 2: ["3", "6"]}
+    assert cells_of("1,2,3", 3, [1]) == {1: ["2"]}
+    for odd in ("1\n2\n", "1,2\n3\n", "1,2,3,4\n5,6\n", "1,2,3\n\n", "1,2\n1,2,3,4\n", '1,"2",3\n'):
+        assert cells_of(odd, 3, [0]) is None
+
+
 def test_bytes_that_are_no_text_are_one_line(file: Path) -> None:
     file.write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(BacktestError, match="is not a CSV file in UTF-8"):
+        read(file)
+    file.write_bytes(b"date,close\n" + b"2024-01-02,10\n" * 100_000 + b"\xff\n")
+    with pytest.raises(BacktestError, match=r"line \d+ or after it: is not in UTF-8"):
         read(file)
 
 
