@@ -110,7 +110,7 @@ def _tell(rule: Wanted, alerts: Sequence[Alert], held_until: datetime | None, no
     waiting = {
         notification.channel_id: notification
         for notification in Notification.objects.select_for_update().filter(rule=row, outcome=Outcome.WAITING)
-        if notification.held == held or (notification.next_attempt_at or now) <= now
+        if notification.held == held or (not held and (notification.next_attempt_at or now) <= now)
     }
     due = held_until or rule.next_due(now, row.last_due_at)
     for channel in row.channels.filter(pk__in=rule.channels):
