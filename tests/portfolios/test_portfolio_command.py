@@ -26,7 +26,7 @@ OPTIONS = (
 
 @pytest.fixture(autouse=True)
 def admin() -> User:
-    return User.objects.create_superuser("admin", password="secret")
+    return User.objects.create_superuser("admin", password=None)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def owner() -> User:
-    return User.objects.create_superuser("owner", password="secret")
+    return User.objects.create_superuser("owner", password=None)
 
 
 @pytest.fixture
