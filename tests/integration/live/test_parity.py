@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +41,8 @@ class Run:
     seconds: float
 
     def compare(self, stack: RunningStack, record: Path | None = None) -> list[dict[str, Any]]:
-        done = stack.run(
-            "parity",
-            "--output",
-            "/tmp/partrace",
-            *self.portfolios,
-            "--data",
-            str(record or self.record),
-            "--json",
-            timeout=120,
-        )
+        data = str(record or self.record)
+        done = stack.run("parity", *self.portfolios, "--data", data, "--json", timeout=120)
         found: list[dict[str, Any]] = json.loads(done.stdout)
         assert done.returncode == (0 if all(each["identical"] for each in found) else 1), done.stderr
         return found
@@ -90,20 +81,21 @@ DAILY = [
 INTRADAY = [
     configuration(
         "TrendFollowStrategy",
-        {"short_period": 1, "long_period": 2},
-        {"name": "FixedAmountSizer", "params": {"amount": 5_000_000}},
-        LossLimitRisk={"loss_limit": 0.05},
+        {"short_period": 1, "long_period": 3},
+        {"name": "FixedAmountSizer", "params": {"amount": 3_000_000}},
+        LossLimitRisk={"loss_limit": 1},
     ),
     configuration(
         "DualThrustStrategy",
         {"sessions": 1, "k_up": 0.1, "k_down": 0.1},
-        {"name": "FixedAmountSizer", "params": {"amount": 3_000_000}},
+        {"name": "RatioSizer", "params": {}},
+        ProfitTargetRisk={"profit_target": 1},
     ),
     configuration(
         "MomentumStrategy",
-        {"period": 1, "buy_above": 0.02, "sell_below": -0.02},
-        {"name": "FixedAmountSizer", "params": {"amount": 9_000_000}},
-        MaxDrawdownRisk={"max_drawdown": 0.02, "pause": 0},
+        {"period": 1, "buy_above": 0.3, "sell_below": -0.3},
+        {"name": "FixedAmountSizer", "params": {"amount": 20_000_000}},
+        MaxDrawdownRisk={"max_drawdown": 1, "pause": 0},
     ),
 ]
 
@@ -156,6 +148,21 @@ def sample(first: date) -> list[PriceUpdate]:
     return found
 
 
+def simulation(first: date, days: int) -> list[PriceUpdate]:
+    """Sessions of the simulated market, of which only a round every eight minutes is told."""
+    feed = SimulationFeed(CODES, trading_days=trading_days("cn", settings.GINKGO.home), first_day=first)
+    story = (tick for batch in feed.batches(Published()) for tick in batch.ticks)
+    seen: set[date] = set()
+    found = []
+    for tick in story:
+        seen.add(tick.timestamp.date())
+        if len(seen) > days:
+            break
+        if tick.timestamp.minute % 8 == 0 and tick.timestamp.second < 3:
+            found.append(tick)
+    return found
+
+
 def bought_and_sold(found: list[dict[str, Any]]) -> None:
     """Nothing differs, and there was something that could."""
     assert [each["differences"] for each in found] == [[], [], []]
@@ -186,14 +193,13 @@ def test_two_months_of_the_sample_trade_live_as_in_a_backtest(
 def test_a_market_with_volumes_trades_live_as_in_a_backtest(
     cluster: Cluster, stack: RunningStack, processes: str
 ) -> None:
-    """Partial fills, and cancels that cross the fills of the price that they are decided on."""
-    feed = SimulationFeed(CODES, trading_days=trading_days("cn", settings.GINKGO.home), first_day=date(2026, 9, 1))
-    ticks = [tick for batch in islice(feed.batches(Published()), 60) for tick in batch.ticks]
-    run = play(cluster, stack, processes, ticks[:300], INTRADAY, 30_000_000)
+    """Partial fills, cancels that cross the fills of the price they are decided on, and orders the engine refuses."""
+    run = play(cluster, stack, processes, simulation(first=date(2026, 9, 1), days=3), INTRADAY, 30_000_000)
     found = run.compare(stack)
+    print(f"{run.ticks} ticks in {run.seconds:.0f} s", [(each["live"], each["refused"]) for each in found])
     assert [each["differences"] for each in found] == [[], [], []]
-    assert sum(each["live"]["fills"] - each["live"]["orders"] for each in found) > 20
-    assert sum(each["live"]["cancels"] for each in found) > 2
+    fills, orders, cancels = (sum(each["live"][kind] for each in found) for kind in ("fills", "orders", "cancels"))
+    assert fills > orders and cancels > 2 and sum(each["refused"] for each in found) > 0
 
 
 @pytest.mark.slow
