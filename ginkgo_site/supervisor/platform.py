@@ -12,6 +12,7 @@ _FEED = _SCHEDULER = 1
 _NODES = 2
 _ENGINE = 3
 _HISTORY = 4
+_ALERTS = 4
 _PAGES = 4
 
 
@@ -29,6 +30,11 @@ def programs(config: Config, nodes: int, feed: str, speed: float) -> list[Progra
     # Last, as nobody waits for it; and it outlives the engine, so that it hears of everything.
     wanted.append(program(config, "history", _HISTORY, "history", "run"))
     return wanted
+
+
+def late_programs(config: Config) -> list[Program]:
+    """What is started when everything else answers: alerts wait in their log until then."""
+    return [program(config, "alerts", _ALERTS, "alerts", "run")]
 
 
 def program(config: Config, name: str, stage: int, *words: str, capture: bool = False) -> Program:

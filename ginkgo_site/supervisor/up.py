@@ -68,6 +68,8 @@ def start(stack: Stack, config: Config, wanted: Wanted) -> None:
         if web.starts > 1 or time.monotonic() > deadline:
             raise StackError(f"web does not answer at {url} ({fault}): {web.reason()} (see {web.program.log})")
         stack.wait(0.1)
+    for program in platform.late_programs(config):
+        stack.add(program)
 
 
 def watch(stack: Stack, config: Config, screen: Screen) -> None:
