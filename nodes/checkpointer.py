@@ -126,12 +126,12 @@ class Checkpointer(NodeThread):
                 self._wake.set()
 
     def step(self) -> bool:
-        """Write all that is due, send what it holds; False if the database is away."""
+        """Write all that is due, send what it holds; False if the database is (still) away."""
         with self._lock:
             due, self._due = self._due, {}
             self._writing = frozenset(due)
         if not due:
-            return True
+            return self.healthy.is_set() or self._is_back()
         self.writing_since = time.monotonic()
         try:
             return self._write(list(due.values()))
@@ -141,6 +141,19 @@ class Checkpointer(NodeThread):
                 self._writing = frozenset()
                 self._forgotten.clear()
                 self._lock.notify_all()
+
+    def _is_back(self) -> bool:
+        """Ask the database, where all that could not be written was forgotten since: those who wait until it is back
+        would else wait for a write that nobody asks for.
+        """
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+        except DatabaseError:
+            connection.close()
+            return False
+        self.healthy.set()
+        return True
 
     def _write(self, requests: list[Request]) -> bool:
         error = self._save(requests)

@@ -233,6 +233,21 @@ def test_what_is_forgotten_is_neither_written_nor_sent(bench: Bench) -> None:
     assert bench.sent == []
 
 
+@pytest.mark.django_db(transaction=True)
+def test_when_all_that_could_not_be_written_is_forgotten_it_finds_out_by_itself_that_the_database_is_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its portfolios hold still until it is: without a checkpoint that is due they would for ever."""
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save", away)
+        bench.checkpointer.submit(bench.request("p1", 1, "o1"))
+        assert not bench.checkpointer.step()
+        bench.checkpointer.forget("p1")
+    assert not bench.checkpointer.healthy.is_set()
+    assert bench.checkpointer.step()
+    assert bench.checkpointer.healthy.is_set()
+
+
 @pytest.mark.parametrize("outcome", ["committed", "away"])
 def test_forgetting_waits_for_a_write_under_way_and_nothing_of_it_comes_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, outcome: str
