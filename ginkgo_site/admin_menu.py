@@ -39,6 +39,8 @@ _MENU = {
     "Users": (
         ("Users", "person", "auth_user"),
         ("Groups", "group", "auth_group"),
+        ("API keys", "key", "portfolios_apikey"),
+        ("API audit", "policy", "portfolios_auditentry"),
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -176,6 +177,40 @@ class Engine(_Section):
     max_order_age: float | None = Field(None, gt=0)
 
 
+def _rate(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"[1-9][0-9]{0,8}/(s|min|h|d)", value):
+        raise ValueError("must be a number of requests per s, min, h or d, such as 600/min")
+    return value
+
+
+def _module(value: Any) -> Any:
+    """Beginnings of dotted paths. An empty one would allow everything."""
+    paths = _several(value)
+    for path in paths if isinstance(paths, tuple) else ():
+        if not isinstance(path, str) or not all(part.isidentifier() for part in path.split(".")):
+            raise ValueError(f"must be names of modules, such as my_desk.strategies, got {path!r}")
+    return paths
+
+
+Rate = Annotated[str, BeforeValidator(_rate)]
+
+
+class Api(_Section):
+    """The REST API. Lifetimes in seconds; rates are requests of one user (`login_rate`: of one address).
+
+    `components`: modules whose strategies, risk rules and sizers may be named through the API beside the built-in and
+    the installed ones. A component is code that is run: list only what you would run.
+    """
+
+    access_token_lifetime: float = Field(900.0, gt=0)
+    refresh_token_lifetime: float = Field(86_400.0, gt=0)
+    read_rate: Rate = "1200/min"
+    trade_rate: Rate = "120/min"
+    operate_rate: Rate = "60/min"
+    login_rate: Rate = "20/min"
+    components: Annotated[tuple[str, ...], BeforeValidator(_module)] = ()
+
+
 class Feed(_Section):
     """The feed of `ginkgo up`: `speed` in trading days per second for the sample."""
 
@@ -212,6 +247,7 @@ class Config(_Section):
     kafka: Kafka = Kafka()
     embedded: Embedded = Embedded()
     web: Web = Web()
+    api: Api = Api()
     node: Node = Node()
     scheduler: Scheduler = Scheduler()
     engine: Engine = Engine()

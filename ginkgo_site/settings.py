@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "django_celery_beat",
     "django_typer",
     "portfolios",
@@ -137,8 +140,38 @@ def _database() -> dict[str, Any]:
 DATABASES = {"default": _database()}
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    # The first one's challenge makes an unknown caller's answer a 401.
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "portfolios.api.kit.authentication.KeyAuthentication",
+        "portfolios.api.kit.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["portfolios.api.kit.rights.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["portfolios.api.kit.throttles.ByScope"],
+    "DEFAULT_PARSER_CLASSES": ["portfolios.api.kit.formats.JsonParser"],
+    "DEFAULT_RENDERER_CLASSES": ["portfolios.api.kit.formats.JsonRenderer"],
+    "EXCEPTION_HANDLER": "portfolios.api.kit.errors.handler",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "URL_FORMAT_OVERRIDE": None,
+}
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(seconds=GINKGO.api.access_token_lifetime),
+    "REFRESH_TOKEN_LIFETIME": timedelta(seconds=GINKGO.api.refresh_token_lifetime),
+    # A new password ends every token of the old one.
+    "CHECK_REVOKE_TOKEN": True,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Ginkgo Live",
+    "DESCRIPTION": "Runs many trading portfolios on many nodes, and keeps every one of them running.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": True,
+    "SERVE_AUTHENTICATION": [],
+    "SCHEMA_PATH_PREFIX": "/api/",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "POSTPROCESSING_HOOKS": ["portfolios.api.kit.schema.add_components"],
+    "COMPONENT_SPLIT_PATCH": False,
 }
 
 LOGGING: dict[str, Any] = {

@@ -21,8 +21,8 @@ from portfolios.models import Assignment
 from scheduler.models import Node
 from scheduler.models.node import NodeState
 
-# A feed speaks every second.
-_FEED_IS_SILENT = 10.0
+FEED_IS_SILENT = 10.0
+"""Seconds; a feed speaks every second."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,33 @@ def look() -> Look:
     live, notes = _read_live()
     document = {"nodes": _nodes(live), "portfolios": _portfolios(), "orders": _orders(), "feed": _feed(live.feed, now)}
     return Look(document, notes)
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What health and metrics need. `known` False: Redis did not answer. `metrics`: each node's, as it wrote them."""
+
+    known: bool
+    nodes: list[dict[str, Any]]
+    metrics: dict[str, dict[str, str]]
+    feed: dict[str, str]
+
+
+def overview(now: datetime) -> Overview:
+    """Every node as id, state, enabled, threads and heartbeat_age (seconds); what the feed last said."""
+    live, _ = _read_live()
+    rows = {node.node_id: node for node in Node.objects.all()}
+    nodes = [
+        {
+            "id": node_id,
+            "state": _state(live.infos.get(node_id, {}), live.heartbeats.get(node_id), live.known, rows.get(node_id)),
+            "enabled": rows[node_id].enabled if node_id in rows else True,
+            "threads": _whole(live.metrics.get(node_id, {}).get("threads")),
+            "heartbeat_age": age_of(live.heartbeats.get(node_id), now),
+        }
+        for node_id in sorted({*rows, *live.heartbeats})
+    ]
+    return Overview(live.known, nodes, live.metrics, live.feed)
 
 
 @dataclass(frozen=True)
@@ -151,7 +178,7 @@ def _orders() -> dict[str, int]:
 def _feed(status: Mapping[str, str], now: datetime) -> dict[str, Any]:
     """`messages` published since the feed began, `per_second` of late, `event_time` of the newest."""
     age = age_of(status.get("updated_at"), now)
-    silent = age is None or age > _FEED_IS_SILENT
+    silent = age is None or age > FEED_IS_SILENT
     return {
         "messages": _whole(status.get("messages")) or 0,
         # A feed that was killed cannot take its last word back.

@@ -13,13 +13,14 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
+from portfolios.admin_api import ApiKeyAdmin, AuditEntryAdmin
 from portfolios.admin_base import SIDE_COLOURS, SIDES, ReadOnlyAdmin, amount, link, named, pretty, short
 from portfolios.admin_portfolio import PortfolioAdmin
 from portfolios.kernel import state as snapshots
 from portfolios.models import Assignment, Checkpoint, Command, LedgerEntry, Revision
 from portfolios.models.command import CommandState
 
-__all__ = ["PortfolioAdmin"]
+__all__ = ["ApiKeyAdmin", "AuditEntryAdmin", "PortfolioAdmin"]
 
 OF_PORTFOLIO = ("portfolio", AutocompleteSelectFilter)
 COMMAND_COLOURS = {

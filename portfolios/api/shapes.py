@@ -1,0 +1,174 @@
+"""The shapes of what the portfolio routes take and answer."""
+
+from __future__ import annotations
+
+from portfolios.api.components import CONFIG, CONFIG_PARTS, STORED_CONFIG
+from portfolios.api.kit.paging import page_query
+from portfolios.api.kit.shapes import (
+    BOOLEAN,
+    COUNT,
+    INTEGER,
+    LARGEST,
+    MOMENT,
+    NUMBER,
+    Shape,
+    answer,
+    body,
+    choices,
+    described,
+    many,
+    maybe,
+    named,
+    text,
+)
+from portfolios.models.account import Kind
+from portfolios.models.portfolio import DesiredState, Market, Status
+
+STATUS = choices("PortfolioStatus", Status.values)
+DESIRED = choices("DesiredState", DesiredState.values)
+MARKET = choices("Market", Market.values)
+ACCOUNT_KIND = choices("AccountKind", Kind.values, "Live: real money.")
+MONEY = described(NUMBER, "In the portfolio's currency, to 0.0001.")
+MONEY_IN: Shape = {
+    "description": "must be an amount of more than 0 with at most 4 decimal places, as a number or as a text.",
+    "anyOf": [
+        {"type": "number", "minimum": 0.0001, "maximum": 999999999999, "multipleOf": 0.0001},
+        {"type": "string", "pattern": r"^[1-9][0-9]{0,13}(\.[0-9]{1,4})?$"},
+    ],
+}
+VERSION = {"type": "integer", "minimum": 1, "maximum": LARGEST}
+ID = text("A portfolio's id.")
+CONFIRM = described(BOOLEAN, "That real money is meant; a live account's portfolio asks for it.")
+
+_state = {
+    "id": ID,
+    "name": text(),
+    "status": STATUS,
+    "status_reason": text("Why it is in this status, where that needs a reason."),
+    "desired_state": DESIRED,
+    "market": MARKET,
+    "account": text("The name of the account it trades in."),
+    "account_kind": ACCOUNT_KIND,
+    "broker": text(),
+    "currency": text(),
+    "node_id": text("The node that owns it; empty: none."),
+    "epoch": COUNT,
+    "version": VERSION,
+    "cash": MONEY,
+    "total_value": MONEY,
+    "position_count": COUNT,
+    "running_version": maybe(INTEGER),
+}
+PORTFOLIO_STATUS = named("PortfolioState", answer(**_state, updated_at=maybe(MOMENT)))
+_row = {
+    **_state,
+    "owner": text("The owner's user name."),
+    "initial_cash": MONEY,
+    "figures_at": described(maybe(MOMENT), "As of when cash, value and positions are; null: it never ran."),
+    "created_at": MOMENT,
+    "updated_at": described(MOMENT, "When its owner last changed it."),
+}
+PORTFOLIO_ROW = named("PortfolioRow", answer(**_row))
+PORTFOLIO = named("Portfolio", answer(**_row, config=STORED_CONFIG))
+PORTFOLIOS = page_query(
+    ["name", "created_at", "updated_at", "status", "market"],
+    status=STATUS,
+    desired_state=DESIRED,
+    market=MARKET,
+    node_id=text("Owned by this node.", maxLength=100),
+    owner=text("Of this user; for staff.", maxLength=150),
+    name=text("Part of its name, in capitals or not.", maxLength=200),
+)
+NEW = named(
+    "NewPortfolio",
+    body(
+        ["name", "initial_cash", "config"],
+        name=text(minLength=1, maxLength=200, pattern=r"\S"),
+        market={**MARKET, "default": "cn"},
+        initial_cash=MONEY_IN,
+        config=CONFIG,
+        running=described({**BOOLEAN, "default": False}, "Wanted running at once."),
+        account=text(
+            "The name or id of one of the owner's accounts; none: the paper account.", minLength=1, maxLength=100
+        ),
+        owner=text("Whose it shall be; for staff.", minLength=1, maxLength=150),
+        confirm=CONFIRM,
+    ),
+)
+REPLACEMENT = named("PortfolioReplacement", body(["config"], config=CONFIG_PARTS, version=VERSION))
+CHANGE = named(
+    "PortfolioChange",
+    {
+        **body(
+            name=text(minLength=1, maxLength=200, pattern=r"\S"),
+            config=named("PortfolioConfigPatch", {"type": "object", "additionalProperties": True}),
+            version=VERSION,
+        ),
+        "minProperties": 1,
+    },
+)
+CHANGED = named(
+    "PortfolioChanged",
+    answer(
+        success={"type": "boolean", "const": True},
+        portfolio_id=ID,
+        status=choices("UpdateStatus", ["reloading", *Status.values]),
+        version=VERSION,
+        updated_at=MOMENT,
+        message=text(),
+    ),
+)
+WISH = named("Wish", body(version=VERSION))
+START = named("StartWish", body(version=VERSION, confirm=CONFIRM))
+WISHED = named(
+    "WishAccepted",
+    answer(
+        success={"type": "boolean", "const": True},
+        portfolio_id=ID,
+        status=STATUS,
+        desired_state=DESIRED,
+        version=VERSION,
+        message=text(),
+    ),
+)
+ROLLBACK = named("Rollback", body(["to_version"], to_version=VERSION, version=VERSION))
+POSITION = named(
+    "Position",
+    answer(
+        code=text(),
+        volume=INTEGER,
+        available=described(INTEGER, "What can be sold now."),
+        cost_price=described(NUMBER, "Fees included."),
+        last_price=NUMBER,
+        profit=described(NUMBER, "Unrealised."),
+    ),
+)
+POSITIONS = named("Positions", answer(portfolio_id=ID, positions=many(POSITION)))
+REVISION = named(
+    "Revision",
+    answer(
+        version=VERSION,
+        author=maybe(text("Who; null: the user is no longer there.")),
+        created_at=MOMENT,
+        change=text("What changed, in a line."),
+        config=STORED_CONFIG,
+    ),
+)
+EXPORT = named(
+    "PortfolioExport",
+    {
+        "type": "object",
+        "properties": {
+            "ginkgo_export": {"type": "integer"},
+            "portfolio": {
+                "type": "object",
+                "properties": {"name": text(), "market": MARKET, "initial_cash": MONEY_IN, "config": STORED_CONFIG},
+                "required": ["name", "market", "initial_cash", "config"],
+                "additionalProperties": True,
+            },
+            "state": {"description": "Of its last checkpoint, where it was asked for."},
+        },
+        "required": ["ginkgo_export", "portfolio"],
+        "additionalProperties": True,
+    },
+)

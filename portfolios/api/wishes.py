@@ -1,0 +1,101 @@
+"""/api/portfolio/{id}/start, stop, reload, rollback: what an owner wants of it. A node makes it true."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from portfolios import configs, services
+from portfolios.api import reading, shapes
+from portfolios.api.kit import audit, versions
+from portfolios.api.kit.route import ApiView, route
+from portfolios.api_keys import TRADE
+from portfolios.lookup import locked
+from portfolios.models import Portfolio
+
+TAG = "portfolios"
+
+
+class Start(ApiView):
+    @route(
+        "portfolio_start", "Want it running", tag=TAG, scope=TRADE, writes=True, versioned=True,
+        body=shapes.START, answer=shapes.WISHED,
+    )  # fmt: skip
+    def post(self, request: Request, portfolio_id: str, body: Mapping[str, Any]) -> Response:
+        """The scheduler finds it a node. Also the way out of `error`."""
+        before = _mine(request, portfolio_id, body)
+        after = services.start(before.id, confirmed=body.get("confirm", False))
+        audit.record(request, "portfolio.start", before.id, _desired(before, after))
+        return _wished(after, "it is to run; the scheduler finds it a node")
+
+
+class Stop(ApiView):
+    @route(
+        "portfolio_stop", "Want it stopped", tag=TAG, scope=TRADE, writes=True, versioned=True,
+        body=shapes.WISH, answer=shapes.WISHED,
+    )  # fmt: skip
+    def post(self, request: Request, portfolio_id: str, body: Mapping[str, Any]) -> Response:
+        """Orders not answered yet are cancelled; what it holds, it keeps."""
+        before = _mine(request, portfolio_id, body)
+        after = services.stop(before.id)
+        audit.record(request, "portfolio.stop", before.id, _desired(before, after))
+        return _wished(after, "it is to stop; its node stops it")
+
+
+class Reload(ApiView):
+    @route(
+        "portfolio_reload", "Load its newest configuration again", tag=TAG, scope=TRADE, writes=True, versioned=True,
+        body=shapes.WISH, answer=shapes.WISHED,
+    )  # fmt: skip
+    def post(self, request: Request, portfolio_id: str, body: Mapping[str, Any]) -> Response:
+        """For one that runs an older version than its newest."""
+        found = _mine(request, portfolio_id, body)
+        services.reload(found.id)
+        audit.record(request, "portfolio.reload", found.id, audit.NO_CHANGE)
+        return _wished(found, "its node is asked to load the newest configuration")
+
+
+class Rollback(ApiView):
+    @route(
+        "portfolio_rollback", "Restore an old configuration", tag=TAG, scope=TRADE, writes=True, versioned=True,
+        body=shapes.ROLLBACK, answer=shapes.WISHED, example={"to_version": 1},
+    )  # fmt: skip
+    def post(self, request: Request, portfolio_id: str, body: Mapping[str, Any]) -> Response:
+        """The configuration of `to_version` becomes the next version."""
+        found = _mine(request, portfolio_id, body)
+        before = found.config
+        changed = services.rollback(found.id, body["to_version"], author=request.user)
+        differences = {f"config.{c.path}": (c.before, c.after) for c in configs.diff(before, changed.config)}
+        audit.record(request, "portfolio.rollback", found.id, differences)
+        return _wished(changed, f"version {body['to_version']} is restored as version {changed.version}")
+
+
+def _mine(request: Request, portfolio_id: str, body: Mapping[str, Any]) -> Portfolio:
+    seen = versions.expected(request, body)
+    reading.exists(request, portfolio_id)
+    found = locked(portfolio_id)
+    versions.compare(found, seen)
+    return found
+
+
+def _desired(before: Portfolio, after: Portfolio) -> dict[str, tuple[Any, Any]]:
+    if before.desired_state == after.desired_state:
+        return {}
+    return {"desired_state": (str(before.desired_state), str(after.desired_state))}
+
+
+def _wished(portfolio: Portfolio, message: str) -> Response:
+    return Response(
+        {
+            "success": True,
+            "portfolio_id": portfolio.id,
+            "status": portfolio.status,
+            "desired_state": portfolio.desired_state,
+            "version": portfolio.version,
+            "message": message,
+        },
+        headers=versions.etag(portfolio.version),
+    )
