@@ -17,6 +17,7 @@ from portfolios.kernel import state as saved
 from portfolios.kernel.codes import fault_of
 from portfolios.kernel.config import Fault, PortfolioConfig
 from portfolios.kernel.portfolio import Portfolio
+from portfolios.kernel.registry import UnknownComponent, find
 from portfolios.kernel.rules import MarketRules, rules_for
 from portfolios.kernel.state import SNAPSHOT_VERSION, PortfolioState
 
@@ -37,7 +38,8 @@ def faults_of(state: Any, market: str) -> list[Fault]:
         return faults
     try:
         decoded = saved.decode(text)
-    except msgspec.MsgspecError as error:
+        saved.encode(decoded)
+    except (msgspec.MsgspecError, OverflowError) as error:
         return [Fault("state", f"cannot be read: {error}")]
     return [*_numbers(decoded), *_books(decoded, rules_for(market), market)]
 
@@ -48,7 +50,12 @@ def restored(state: Any, portfolio_id: str, config: PortfolioConfig, market: str
     An open order is its portfolio's, at its broker and under its id: no other can answer for it, nor take it back. What
     it held back is free again. Raises ValueError where the components of `config` do not take the state.
     """
-    decoded = saved.decode(json.dumps(state))
+    decoded = saved.decode(saved.encode(state))
+    components = decoded.components
+    for was, kind in [(components.strategy, "strategy"), (components.sizer, "sizer")]:
+        was.params = _as_written(was, kind)
+    for risk in components.risks:
+        risk.params = _as_written(risk, "risk")
     decoded.pseq, decoded.incarnation, decoded.cancels = pseq, incarnation, []
     decoded.ledger.orders, decoded.ledger.frozen = {}, 0
     for position in decoded.ledger.positions.values():
@@ -57,6 +64,14 @@ def restored(state: Any, portfolio_id: str, config: PortfolioConfig, market: str
         return Portfolio.restore(saved.encode(decoded), portfolio_id, config, rules_for(market)).snapshot()
     except Exception as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _as_written(was: saved.ComponentState, kind: str) -> msgspec.Raw:
+    """Its parameters as a snapshot writes them: by that a component that is still the same is recognised."""
+    try:
+        return msgspec.Raw(saved.encode(msgspec.json.decode(was.params, type=find(was.name, kind).Params)))
+    except (UnknownComponent, msgspec.MsgspecError):
+        return was.params
 
 
 def _shape(value: Any, kind: Any, path: str) -> Iterator[Fault]:
