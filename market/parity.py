@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -144,9 +144,9 @@ def backtested(result: Result, answers: Iterable[Feedback]) -> Trace:
     )
 
 
-def again(portfolio: Portfolio, recorded: Path, home: Path) -> Trace:
+def again(portfolio: Portfolio, recorded: Path, home: Path, start: date | None = None) -> Trace:
     """A backtest of the portfolio as it stands, with the configured broker's rates and the engine's refusals, on a
-    recorded stream.
+    recorded stream. What stands there before `start`, the first day that it traded live, warms it up.
 
     InvalidConfig, BacktestError and CalendarError as `run_backtest`.
     """
@@ -157,6 +157,7 @@ def again(portfolio: Portfolio, recorded: Path, home: Path) -> Trace:
         portfolio.config,
         portfolio.initial_cash,
         str(recorded),
+        start=start,
         portfolio_id=portfolio.id,
         market=portfolio.market,
         commission_rate=commission_rate_of(options.get("commission_rate"), portfolio.market),
@@ -205,10 +206,12 @@ class Comparison:
         }
 
 
-def compare(portfolio: Portfolio, recorded: Path, home: Path) -> Comparison:
+def compare(portfolio: Portfolio, recorded: Path, home: Path, start: date | None = None) -> Comparison:
     """Raises django.db.Error, and as `again`."""
     refused = len(_refused(portfolio.id))
-    return Comparison(portfolio.id, portfolio.name, live(portfolio.id), again(portfolio, recorded, home), refused)
+    return Comparison(
+        portfolio.id, portfolio.name, live(portfolio.id), again(portfolio, recorded, home, start), refused
+    )
 
 
 def _refused(portfolio_id: str) -> dict[str, str]:

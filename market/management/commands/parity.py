@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,12 @@ class Command(TyperCommand):
         self,
         portfolios: Annotated[list[str], Argument(help="Portfolios, by id, the beginning of it, or name.")],
         data: Annotated[Path, Option("--data", help="The stream, as 'ginkgo feed record' wrote it.")],
+        start_date: Annotated[
+            str | None,
+            Option(
+                "--start-date", help="The first day they traded, YYYY-MM-DD; what is recorded before warms them up."
+            ),
+        ] = None,
         output: Annotated[
             Path | None,
             Option("--output", help="Write ID.live.txt and ID.backtest.txt into this directory, for a diff."),
@@ -35,8 +42,10 @@ class Command(TyperCommand):
         """Compares orders, cancels, fills and answers, ids and times included; exit code 1 if they differ."""
         if not is_recorded(data):
             raise CommandError(f"{data}: not a recorded stream: make one with 'ginkgo feed record {data}'")
+        home = settings.GINKGO.home
         with plain_errors():
-            compared = [parity.compare(services.find(each), data, settings.GINKGO.home) for each in portfolios]
+            start = _day(start_date)
+            compared = [parity.compare(services.find(each), data, home, start) for each in portfolios]
         for each in compared:
             if output is not None:
                 output.mkdir(parents=True, exist_ok=True)
@@ -60,3 +69,10 @@ class Command(TyperCommand):
             self.stdout.write(f"{each.kind}, only {each.only}: {each.line}")
         if len(compared.differences) > _SHOWN:
             self.stdout.write(f"... and {len(compared.differences) - _SHOWN} more (--output DIR writes all)")
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"--start-date must be a day such as 2024-12-31, got {text!r}") from None

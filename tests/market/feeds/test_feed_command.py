@@ -47,3 +47,18 @@ def test_status_without_redis_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(livestate, "client", away)
     with pytest.raises(CommandError, match="Redis does not answer: no Redis is configured"):
         call_command("feed", "status")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("start", "--portfolio", "p"), "give both"),
+        (("record", "f.csv", "--market", "moon"), "there is no market 'moon'"),
+        (("record", "f.csv", "--since", "yesterday"), "--since must be a moment"),
+        (("record", "f.csv", "--since", "2026-11-21T09:30:00"), "needs a zone"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_in_one_line(words: tuple[str, ...], said: str) -> None:
+    with pytest.raises(CommandError, match=said) as raised:
+        call_command("feed", *words)
+    assert "\n" not in str(raised.value)

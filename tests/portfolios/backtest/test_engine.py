@@ -15,6 +15,7 @@ from portfolios.kernel.events import Feedback, PriceUpdate
 from portfolios.kernel.money import to_units
 from tests.portfolios.backtest.support import PORTFOLIO_ID, backtest, document
 from tests.portfolios.kernel.harness import CODE, Market, close_of, config, tick
+from tests.support.components import ONE_LOT, RECORDER
 
 OTHER = "000001.SZ"
 
@@ -237,3 +238,21 @@ def test_codes_of_one_partition_share_its_offsets() -> None:
     assert {tuple(place): run._partitions[place].offset for place in set(places)} == {
         tuple(place): 3 * places.count(place) for place in set(places)
     }
+
+
+def test_what_one_price_does_to_several_orders_is_told_by_their_ids() -> None:
+    told: list[Feedback] = []
+    wanted = {
+        "strategy": {"name": RECORDER, "params": {"every": 1}},
+        "sizer": {"name": ONE_LOT},
+        "codes": [CODE],
+        "policy": {"pyramiding": True},
+    }
+    opening = close_of(3) - timedelta(hours=5)
+    minutes = [tick(10.0, opening + timedelta(minutes=number), volume=0) for number in range(6)]
+    found = backtest(wanted, hear=told.append).run([*minutes, tick(10.0, opening + timedelta(hours=1))])
+    filled = [each.order_id for each in told if each.event_type == "order_filled"]
+    decided = [each.order_id for each in found.orders[:6]]
+    assert filled == sorted(decided) == [each.fill.order_id for each in found.fills]
+    assert filled != decided
+    assert [each.pseq for each in told] == list(range(1, len(told) + 1))
