@@ -30,6 +30,15 @@ def run(name: str, world: World) -> Outcome:
 
 
 def perform(name: str, drill: Drill, world: World) -> Outcome:
+    """What keeps a drill from its end is a failure of that drill: the next one is run all the same."""
+    try:
+        return _perform(name, drill, world)
+    except DrillError as error:
+        said = "; ".join(f"{each}: {line}" for each in world.names if (line := world.said(each)))
+        return Outcome(name=name, failed=True, notes=[str(error), said])
+
+
+def _perform(name: str, drill: Drill, world: World) -> Outcome:
     world.restore()
     ground = Ground(PORTFOLIOS, EVERY)
     ground.await_running()
