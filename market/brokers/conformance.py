@@ -290,6 +290,20 @@ class Conformance:
         venue.trade(9.0)
         assert _report(venue, ticket) == report, "a cancel is not forgotten"
 
+    def test_a_cancel_that_says_its_cause_ends_the_order_too(self, venue: Venue) -> None:
+        ticket = _limit(venue)
+        venue.broker.submit([ticket])
+        _drain(venue)
+        report = venue.broker.cancel(_id(ticket), venue.now(), "cancelled", venue.ticket().order.cause)
+        assert report is not None, "it knows this order"
+        if report.state == "working":  # it first meets the prices up to the cause
+            venue.trade(10.0)
+            _await_news(venue, ticket)
+        report = _report(venue, ticket)
+        assert (report.state, report.reason) == ("cancelled", "cancelled"), f"cancelled, with our reason: {report}"
+        venue.trade(9.0)
+        assert _report(venue, ticket) == report, "an order that was cancelled is not filled any more"
+
     def test_a_cancel_keeps_what_was_filled_before(self, venue: Venue) -> None:
         ticket = venue.ticket()
         venue.broker.submit([ticket])

@@ -24,7 +24,7 @@ from portfolios.kernel.exchange import rest
 
 log = logging.getLogger(__name__)
 
-DEFAULTS = {"commission_rate": 0.0003, "slippage_rate": 0.001, "save_cursors": 10.0}
+DEFAULTS = {"slippage_rate": 0.001, "save_cursors": 10.0}
 
 
 class SimulatedBroker:
@@ -33,11 +33,12 @@ class SimulatedBroker:
     follows_the_log = True
 
     def __init__(self, alerter: Alerter, name: str = "simulation", options: dict[str, Any] | None = None) -> None:
-        """`options`: `commission_rate` and `slippage_rate`, as shares of the amount and the price; `save_cursors`, how
-        often, in seconds, it writes down how far it has read for the orders that wait."""
+        """`options`: `commission_rate` and `slippage_rate`, as shares of the amount and the price, the former also by
+        market (`{cn: 0.0003, hk: 0.001}`) and each market's own where it is not given; `save_cursors`, how often, in
+        seconds, it writes down how far it has read for the orders that wait."""
         options = {**DEFAULTS, **(options or {})}
         self.name = name
-        self._rulebook = Rulebook(settings.GINKGO.home, float(options["commission_rate"]))
+        self._rulebook = Rulebook(settings.GINKGO.home, options.get("commission_rate"))
         self._exchange = Exchange(
             tape=lambda gap: Tape(make_consumer("ginkgo-exchange"), gap),
             rulebook=self._rulebook,

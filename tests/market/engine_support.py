@@ -21,12 +21,15 @@ from tests.support.stack import RunningStack
 
 _PORTFOLIOS = """
 import json
-from portfolios import services
+from uuid import uuid4
+from portfolios import accounts, services
 from portfolios.models import Assignment
+account = accounts.create(str(uuid4()), None, broker="{broker}")
 config = {{"strategy": {{"name": "TrendFollowStrategy", "params": {{"short_period": 2, "long_period": 5}}}},
           "risk_managements": [], "sizer": {{"name": "FixedAmountSizer", "params": {{"amount": 10000}}}},
           "codes": ["600519.SH"]}}
-ids = [services.create(f"engine test {{n}}", None, "cn", 100_000_000, config).id for n in range({count})]
+ids = [services.create(f"engine test {{n}}", None, "cn", 100_000_000, config, account=account).id
+       for n in range({count})]
 Assignment.objects.filter(portfolio_id__in=ids).update(node_id="test", epoch=7)
 print(json.dumps(ids))
 """
@@ -47,9 +50,9 @@ print(json.dumps({{
 """
 
 
-def make_portfolios(stack: RunningStack, count: int) -> list[str]:
-    """In the product's own database, assigned as of epoch 7."""
-    ids: list[str] = _shell(stack, _PORTFOLIOS.format(count=count))
+def make_portfolios(stack: RunningStack, count: int, broker: str = "simulation") -> list[str]:
+    """In the product's own database, in an account at `broker`, assigned as of epoch 7."""
+    ids: list[str] = _shell(stack, _PORTFOLIOS.format(count=count, broker=broker))
     return ids
 
 

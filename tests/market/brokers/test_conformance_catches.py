@@ -152,6 +152,14 @@ def invents_cancels(sound: type) -> type:
     return Broken
 
 
+def ignores_a_cancel_with_a_cause(sound: type) -> type:
+    class Broken(sound):
+        def cancel(self, order_id, at, reason, cause=""):
+            return self.query([order_id]).get(order_id) if cause else super().cancel(order_id, at, reason)
+
+    return Broken
+
+
 def cancel_overwrites_the_end(sound: type) -> type:
     class Broken(sound):
         def cancel(self, order_id, at, reason, cause=""):
@@ -383,6 +391,7 @@ MUTANTS = [
     (forgets_cancels, "a_cancel_ends_a_working_order"),
     (cancels_until_it_restarts, "a_cancel_holds_after_a_restart"),
     (invents_cancels, "a_cancel_of_what_it_never_received"),
+    (ignores_a_cancel_with_a_cause, "a_cancel_that_says_its_cause"),
     (cancel_overwrites_the_end, "a_cancel_that_comes_too_late"),
     (changing(lambda r: replace(r, executions=()) if r.state == "cancelled" else r), "a_cancel_keeps_what_was_filled"),
     (executes_a_repeated_id_again, "the_same_id_is_executed_once"),
