@@ -24,6 +24,7 @@ from market.feeds.base import FeedError
 from market.feeds.status import Stats
 from market.models import FeedbackCounter, Order
 from market.models.order import OrderState
+from market.topics import MARKET_DATA
 from portfolios.kernel import state
 from portfolios.kernel.events import Cause, PriceUpdate
 from portfolios.kernel.exchange import Resting, is_after
@@ -33,6 +34,7 @@ from portfolios.models.portfolio import DesiredState, Status
 log = logging.getLogger(__name__)
 
 _SAY_AFTER = 10.0
+_TIMEOUT = 10.0
 _DELAYS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02)
 _UNCONFIRMED = (OrderState.NEW, OrderState.SENDING)
 
@@ -84,6 +86,15 @@ def unsettled(look: Look, tick: PriceUpdate | None = None, at: Cause | None = No
             return f"answers to {portfolio.waiting} orders of portfolio {portfolio.name}"
         if portfolio.pseq < look.told.get(portfolio_id, 0):
             return f"portfolio {portfolio.name} to book its feedback {look.told[portfolio_id]}"
+    return ""
+
+
+def behind(look: Look, topic: str, ends: Mapping[int, int]) -> str:
+    """Which portfolio has yet to read `topic` to these ends, by partition, as far as it reads it; "" if none."""
+    for portfolio in look.portfolios.values():
+        for partition, offset in portfolio.offsets.get(topic, {}).items():
+            if offset < ends.get(int(partition), 0):
+                return f"portfolio {portfolio.name} to read {topic}:{partition} from {offset} to its end"
     return ""
 
 
@@ -139,23 +150,18 @@ class LockStep:
             raise FeedError(f"lock step: portfolio {missing[0]} is not one of market {self._market} that is to run")
         names = ", ".join(each.name for each in found.values())
         log.info("Lock step with %d portfolios: %s", len(found), names)
-        ends = _ends({topic for each in found.values() for topic in each.offsets})
-        return self._until(lambda: self._not_yet(ends))
+        topic = MARKET_DATA[self._market]
+        ends = _ends(topic)
+
+        def reason() -> str:
+            now = look(self._market, self._portfolio_ids)
+            return unsettled(now) or behind(now, topic, ends)
+
+        return self._until(reason)
 
     def settle(self, tick: PriceUpdate, at: Cause) -> bool:
         """Wait until nothing moves any more; False if `stop` came before."""
         return self._until(lambda: unsettled(look(self._market, self._portfolio_ids), tick, at))
-
-    def _not_yet(self, ends: dict[tuple[str, int], int]) -> str:
-        found = look(self._market, self._portfolio_ids)
-        if reason := unsettled(found):
-            return reason
-        for each in found.portfolios.values():
-            for topic, parts in each.offsets.items():
-                for partition, offset in parts.items():
-                    if offset < ends.get((topic, int(partition)), 0):
-                        return f"portfolio {each.name} to read {topic}:{partition} from {offset} to its end"
-        return ""
 
     def _until(self, reason: Callable[[], str]) -> bool:
         begun, said = time.monotonic(), 0.0
@@ -195,18 +201,16 @@ def _standing(
     return Standing(name, status, pseq, offsets, codes | {watch.code for watch in was.watches}, waiting)
 
 
-def _ends(wanted: set[str]) -> dict[tuple[str, int], int]:
-    """Where these topics end, by partition. Raises KafkaUnavailable."""
+def _ends(topic: str) -> dict[int, int]:
+    """The end of each of its partitions. Raises KafkaUnavailable."""
     consumer = bus.make_consumer("feed.lock_step")
     try:
-        found: dict[tuple[str, int], int] = {}
-        for topic in sorted(wanted):
-            for number in consumer.list_topics(topic, timeout=10.0).topics[topic].partitions:
-                place = TopicPartition(topic, number)
-                found[topic, number] = consumer.get_watermark_offsets(place, timeout=10.0, cached=False)[1]
-        return found
+        return {
+            number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=_TIMEOUT, cached=False)[1]
+            for number in consumer.list_topics(topic, timeout=_TIMEOUT).topics[topic].partitions
+        }
     except KafkaException as error:
-        raise bus.KafkaUnavailable(f"the end of the log could not be read: {error.args[0]}") from None
+        raise bus.KafkaUnavailable(f"the end of topic {topic} could not be read: {error.args[0]}") from None
     finally:
         consumer.close()
 

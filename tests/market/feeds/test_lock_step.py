@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from market.feeds.lock_step import Look, Standing, unsettled
+from market.feeds.lock_step import Look, Standing, behind, unsettled
 from portfolios.kernel.events import Cause, PriceUpdate
 from portfolios.kernel.exchange import Resting
 
@@ -59,3 +59,10 @@ def test_an_order_of_another_partitions_cause_is_waited_for_only_by_later_prices
     assert unsettled(look, TICK, AT) == ""
     later = msgspec.structs.replace(TICK, timestamp=MOMENT + timedelta(seconds=1))
     assert "the exchange to show" in unsettled(look, later, AT)
+
+
+def test_before_the_first_price_everybody_has_read_the_market_and_nothing_else_to_its_end() -> None:
+    read = replace(DONE, offsets={TOPIC: {"3": 18}, "ginkgo.live.orders.feedback": {"1": 2}})
+    look = replace(QUIET, portfolios={"p": read})
+    assert behind(look, TOPIC, {3: 18, 4: 99}) == ""
+    assert "mine to read ginkgo.live.market.data:3 from 18" in behind(look, TOPIC, {3: 19})
