@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
 
@@ -19,6 +19,7 @@ from nodes.consumer import LogConsumer
 from nodes.lease import Lease
 from nodes.sender import Sender
 from nodes.subscription import Position
+from nodes.warmup import History
 from portfolios.kernel.rules import rules_for
 from portfolios.kernel.rules.base import MarketRules
 
@@ -82,6 +83,7 @@ class Context:
     make_reader: Callable[[str], Consumer]
     trading_days: Callable[[str], tuple[date, ...]]
     partition_pruning: bool
+    history: History = field(default_factory=History)
 
     def rules(self, market: str) -> MarketRules:
         days = self.trading_days(market)

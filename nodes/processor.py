@@ -22,7 +22,7 @@ from market import topics
 from market.bus import KafkaUnavailable
 from market.messages import Feedback
 from market.models import OutboxMessage
-from nodes import adjustments, reload, runtime
+from nodes import adjustments, reload, runtime, warmup
 from nodes.checkpointer import Request
 from nodes.consumer import LogConsumer
 from nodes.context import Context
@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 Ending: TypeAlias = Literal["", "discard", "give_back", "user_stop"]
 OUTBOX_TOPIC = "ginkgo.outbox"
 """Where feedback that was read from the engine's outbox table stands, as a cause."""
+_NO_CODES: frozenset[str] = frozenset()
 _TRIES = 3
 _PAUSE = 0.05
 _VIEW_EVERY = 1.0
@@ -263,7 +264,9 @@ class Processor(NodeThread):
         self._feedback_positions = {self.context.feedback_position(self.portfolio_id)}
         self._join(run, self.context.feedback, feedback, self._feedback_positions)
         self.positions = self.context.market_positions(run.portfolio.codes)
-        self._join(run, self.context.market, market, self.positions)
+        # A version's first checkpoint holds its past; who takes over later finds it there.
+        new = not loaded.state or loaded.checkpoint_version != run.config_version
+        self._join(run, self.context.market, market, self.positions, run.portfolio.cold if new else _NO_CODES)
         if stopped_by_user:
             run.intents.extend(run.portfolio.cancel_unanswered(Cause("ginkgo.start", 0, self.epoch)))
         self._take_adjustments(run, market)
@@ -291,9 +294,16 @@ class Processor(NodeThread):
         self._skip = frozenset(filter(may_come, self._skip))
         self._failures = {key: tries for key, tries in self._failures.items() if may_come(key)}
 
-    def _join(self, run: Runtime, consumer: LogConsumer, subscription: Subscription, positions: set[Position]) -> None:
+    def _join(
+        self,
+        run: Runtime,
+        consumer: LogConsumer,
+        subscription: Subscription,
+        positions: set[Position],
+        cold: frozenset[str] = _NO_CODES,
+    ) -> None:
         """Register, then read what lies between the checkpoint's offsets and the point of registration."""
-        self.catch_up(run, consumer, subscription, positions, {p: run.next_offset(p) for p in positions})
+        self.catch_up(run, consumer, subscription, positions, {p: run.next_offset(p) for p in positions}, cold)
 
     def catch_up(
         self,
@@ -302,9 +312,11 @@ class Processor(NodeThread):
         subscription: Subscription,
         positions: set[Position],
         wanted: dict[Position, int | None] | None,
+        cold: frozenset[str] = _NO_CODES,
     ) -> None:
         """Register with the live stream, and apply in its order what lies before the join points: what was queued,
         then, from the log, what follows `wanted`, or else what follows the points at which a full queue had to halt.
+        The past of `cold` codes, before all that, comes from history.
         Raises Interrupted when it is to stop before it has all: the queue then holds what must not be applied.
         """
         reader = Reader(self.context.make_reader(f"{self.name}_join"), consumer.decode, consumer.poison)
@@ -320,6 +332,9 @@ class Processor(NodeThread):
                 lost = {p: run.next_offset(p) for p in positions if p[0] in recreated}
                 wanted = {**lost, **attached.halted}
             join = plan(wanted, attached.joins, watermarks, recreated)
+            if cold:
+                starts = {p: join.gaps[p].start if p in join.gaps else at for p, at in attached.joins.items()}
+                self.warm_up(run, cold, starts, ids)
             for items in attached.before:
                 subscription.took(len(items))
                 self._catch_up_with(run, items)
@@ -333,6 +348,10 @@ class Processor(NodeThread):
             run.advance(attached.joins)
         finally:
             reader.close()
+
+    def warm_up(self, run: Runtime, cold: frozenset[str], starts: dict[Position, int], ids: dict[str, str]) -> None:
+        """Let it see the past of `cold` codes, up to `starts`."""
+        warmup.warm_up(run, self.context.history, cold, starts, ids, lambda code: self.context.market_positions([code]))
 
     def _catch_up_with(self, run: Runtime, items: list[Item]) -> None:
         """Apply them, looking up from the work often enough to stop, to save and to be seen."""

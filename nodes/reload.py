@@ -58,9 +58,10 @@ def reload(processor: Processor, run: Runtime, market: Subscription, feedback: S
     processor.enter(Status.RELOADING)
     refused = ""
     if loaded is not None and loaded.version > run.config_version:
-        # 6. A new instance, the state carried over; the old one goes on if that fails.
+        # 6. A new instance, the state carried over, and its warm-up; the old one goes on if that fails.
         try:
             run.reconfigure(loaded)
+            _warm_up(processor, run, market)
         except Unloadable as error:
             refused = str(error)
             processor.refused_version = loaded.version
@@ -78,6 +79,18 @@ def reload(processor: Processor, run: Runtime, market: Subscription, feedback: S
     )
 
 
+def heard_of(market: Subscription) -> frozenset[str]:
+    """The codes whose prices come already."""
+    return frozenset(key.decode() for key in market.keys)
+
+
+def _warm_up(processor: Processor, run: Runtime, market: Subscription) -> None:
+    """What lies before the buffer, of the codes that are in it; those that are new have their past where they join."""
+    positions = processor.positions
+    starts = {position: offset for position in positions if (offset := run.next_offset(position)) is not None}
+    processor.warm_up(run, run.portfolio.cold & heard_of(market), starts, run.topic_ids)
+
+
 def _is_newer(processor: Processor) -> bool:
     """Of many requests in a row the first takes over the newest version, and the others find nothing to do."""
     version = Portfolio.objects.filter(id=processor.portfolio_id).values_list("version", flat=True).first()
@@ -89,7 +102,8 @@ def register(processor: Processor, run: Runtime, market: Subscription) -> None:
     if market.keys == run.keys:
         return
     processor.positions = processor.context.market_positions(run.portfolio.codes)
+    added = run.portfolio.cold - heard_of(market)
     market.keys = run.keys
-    processor.catch_up(run, processor.context.market, market, processor.positions, None)
+    processor.catch_up(run, processor.context.market, market, processor.positions, None, added)
     kept = {(t, p) for t, parts in run.offsets.items() for p in parts if t not in topics.MARKET_DATA.values()}
     run.forget_offsets(kept | processor.positions)

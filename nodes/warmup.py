@@ -16,6 +16,7 @@ from itertools import islice
 
 from market.history.reader import PERIODS, Bar, HistoryAway, Place, Reader
 from nodes.runtime import Runtime
+from nodes.subscription import Position
 from portfolios.kernel.events import PriceUpdate
 from portfolios.kernel.portfolio import Portfolio
 
@@ -66,16 +67,40 @@ class History:
         raise HistoryAway(f"{type(failures[0]).__name__}: {failures[0]}")
 
 
-def warm_up(run: Runtime, history: History, codes: Collection[str], places: Mapping[str, Place]) -> str:
-    """Show a portfolio the past of `codes`, of each what lies before its place in the log; what came of it, in words.
+def warm_up(
+    run: Runtime,
+    history: History,
+    codes: Collection[str],
+    starts: Mapping[Position, int],
+    topic_ids: Mapping[str, str],
+    position_of: Callable[[str], Collection[Position]],
+) -> None:
+    """Show a portfolio the past of those of `codes` of which it remembers nothing, and say what came of it.
 
-    A component that fails at its past starts without one.
+    Of each only what lies before `starts`, from which its partition will be read. A component that fails at its past
+    starts without one.
     """
     portfolio = run.portfolio
-    bar, count = portfolio.config.policy.bar, portfolio.warmup_bars
     cold = sorted(portfolio.cold.intersection(codes))
-    if not cold or not count:
-        return "needs no past"
+    if not cold or not portfolio.warmup_bars:
+        return
+    places = {code: _place(position_of(code), starts, topic_ids) for code in cold}
+    said = _show(run, history, cold, places)
+    log.info("Portfolio %s %s", run.portfolio_id, said)
+
+
+def _place(positions: Collection[Position], starts: Mapping[Position, int], ids: Mapping[str, str]) -> Place | None:
+    """Where a code's live prices begin; None where that is nowhere yet, or in several partitions."""
+    if len(positions) != 1:
+        return None
+    (position,) = positions
+    topic, partition = position
+    return Place(ids[topic], partition, starts[position]) if topic in ids and position in starts else None
+
+
+def _show(run: Runtime, history: History, cold: list[str], places: Mapping[str, Place | None]) -> str:
+    portfolio = run.portfolio
+    bar, count = portfolio.config.policy.bar, portfolio.warmup_bars
     try:
         past = history.ask(lambda reader: _past(reader, cold, places, bar, count))
     except HistoryAway as error:
@@ -93,7 +118,9 @@ def warm_up(run: Runtime, history: History, codes: Collection[str], places: Mapp
     return f"has seen {len(past)} prices of the past, of {known} of {len(cold)} codes"
 
 
-def _past(reader: Reader, codes: list[str], places: Mapping[str, Place], bar: str, count: int) -> list[PriceUpdate]:
+def _past(
+    reader: Reader, codes: list[str], places: Mapping[str, Place | None], bar: str, count: int
+) -> list[PriceUpdate]:
     """In the order of its time."""
     together: dict[Place | None, list[str]] = defaultdict(list)
     for code in codes:
