@@ -13,6 +13,7 @@ from market.engine import recording
 from market.engine.watch import BrokerWatch, SwitchWatch
 from market.models import BrokerOrder, CancelRequest, FencedMessage, Fill, Order, OutboxMessage
 from market.models.order import TERMINAL
+from market.topics import MARKET_DATA
 from tests.market.desk_support import (
     MORNING,
     NOW,
@@ -69,6 +70,18 @@ def test_news_that_comes_again_changes_nothing():
     assert absorb(desk) == 0
     assert absorb(make_desk(market)) == 0
     assert events(portfolio) == ["ack", "filled"]
+
+
+def test_what_one_price_did_to_several_orders_is_told_by_their_ids_with_the_price_that_did_it():
+    portfolio, market = make_portfolio(cash=10_000_000), Market()
+    desk = make_desk(market)
+    orders = [submission(portfolio) for _ in range(6)]
+    desk.receive(orders, NOW)
+    market.trade(10.0, offset=10**6 + 5)
+    BrokerWatch(market, desk, everybody).step(0)
+    fills = [each for each in told(portfolio) if each.event_type == "order_filled"]
+    assert [each.order_id for each in fills] == sorted(order.order_id for order in orders)
+    assert {each.seen for each in fills} == {f"{MARKET_DATA['cn']}:3:{10**6 + 5}"}
 
 
 def test_an_order_of_a_later_session_is_told_that_it_expired():
