@@ -77,16 +77,20 @@ def change_limits(account_id: str, limits: Mapping[str, Any]) -> Account:
     return found
 
 
-def find(text: str, owner: User | None = None) -> Account:
-    """By id, by the beginning of an id, or by name; of several of one name, `owner`'s. Raises NotFound or Conflict."""
-    exact = Account.objects.filter(id=text).first()
+def find(text: str, owner: User | None = None, only: User | None = None) -> Account:
+    """By id, by the beginning of an id, or by name; of several of one name, `owner`'s. `only`: among this user's.
+
+    Raises NotFound or Conflict.
+    """
+    rows = Account.objects.all() if only is None else Account.objects.filter(owner=only)
+    exact = rows.filter(id=text).first()
     if exact is not None:
         return exact
-    fits = list(Account.objects.filter(name=text)[:20])
+    fits = list(rows.filter(name=text)[:20])
     if len(fits) > 1 and owner is not None:
         fits = [each for each in fits if each.owner_id == owner.pk] or fits
     if not fits and len(text) >= 4:
-        fits = list(Account.objects.filter(id__startswith=text.lower())[:2])
+        fits = list(rows.filter(id__startswith=text.lower())[:2])
     if not fits:
         raise _not_found(text)
     if len(fits) > 1:
@@ -94,14 +98,16 @@ def find(text: str, owner: User | None = None) -> Account:
     return fits[0]
 
 
-def chosen_for(owner: User, market: str, given: Account | str | None) -> Account:
-    """The account of a new portfolio: the one given, or `owner`'s paper account of the market.
+def chosen_for(owner: User, market: str, given: Account | str | None, author: User) -> Account:
+    """The account of `owner`'s new portfolio: the one given, or `owner`'s paper account of the market.
 
-    Raises NotFound, Conflict, and InvalidConfig where its currency is not the market's.
+    `author` chooses among accounts of their own; staff among all. Raises NotFound, Conflict, and InvalidConfig where
+    its currency is not the market's.
     """
     if given is None:
         return Account.paper(owner, market)
-    account = given if isinstance(given, Account) else find(given, owner)
+    only = None if author.is_staff or author.is_superuser else author
+    account = find(given.id if isinstance(given, Account) else given, owner, only)
     if market in CURRENCIES and account.currency != CURRENCIES[market]:
         wrong = f"{account.name!r} is in {account.currency}, market {market} trades in {CURRENCIES[market]}"
         raise InvalidConfig([Fault("account", wrong)])

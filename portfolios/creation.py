@@ -46,7 +46,7 @@ def create(
         raise InvalidConfig(faults)
     user = user_of(owner)
     with transaction.atomic():
-        trades_in = accounts.chosen_for(user, market, account)
+        trades_in = accounts.chosen_for(user, market, account, author or user)
         confirm(trades_in, confirmed)
         portfolio = Portfolio.objects.create(
             name=name.strip(),

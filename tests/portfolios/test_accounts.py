@@ -65,6 +65,15 @@ def test_an_account_of_another_currency_is_a_fault(owner: User) -> None:
         made(owner, account="dollars")
 
 
+def test_only_staff_trade_in_what_is_anothers(owner: User) -> None:
+    clerk = User.objects.create_user("clerk")
+    desk = accounts.create("desk", owner)
+    for given in ("desk", desk.id, desk):
+        with pytest.raises(NotFound):
+            services.create("Mine", clerk, "cn", 1000, GOOD, account=given)
+    assert services.create("For the clerk", clerk, "cn", 1000, GOOD, account="desk", author=owner).account == desk
+
+
 def test_every_fault_of_an_account_is_told(owner: User) -> None:
     with pytest.raises(InvalidConfig) as raised:
         accounts.create(

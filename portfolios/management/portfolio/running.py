@@ -13,7 +13,16 @@ from portfolios import accounts, services
 from portfolios.console import plain_errors, print_json
 from portfolios.lookup import user_of
 from portfolios.management.options import config_of, position
-from portfolios.management.portfolio.words import AccountName, Json, Which, Yes, confirmed, facts, say
+from portfolios.management.portfolio.words import (
+    AccountName,
+    Json,
+    Which,
+    Yes,
+    author_of,
+    confirmed,
+    facts,
+    say,
+)
 
 
 class Running(TyperCommand):
@@ -47,8 +56,8 @@ class Running(TyperCommand):
             chosen = accounts.find(account, owner) if account is not None else None
             made = services.create(
                 name, owner, market, initial_cash, wanted,
-                running=start, account=chosen, positions=[position(text) for text in positions or []],
-                confirmed=confirmed(chosen, yes),
+                running=start, author=author_of(None), account=chosen, confirmed=confirmed(chosen, yes),
+                positions=[position(text) for text in positions or []],
             )  # fmt: skip
         if as_json:
             print_json(facts(made))

@@ -68,7 +68,9 @@ class Transferring(TyperCommand):
             else:
                 owner = user_of(user)
                 chosen = accounts.find(account, owner) if account is not None else None
-                made = services.import_portfolio(document, owner, account=chosen, confirmed=confirmed(chosen, yes))
+                made = services.import_portfolio(
+                    document, owner, author=author_of(None), account=chosen, confirmed=confirmed(chosen, yes)
+                )
         if left_out := transfer.open_orders_of(document):
             sys.stderr.write(f"{left_out} open orders were left out: they are the other portfolio's, under its id\n")
         if as_json:
