@@ -7,16 +7,18 @@ import io
 import json
 import subprocess
 from itertools import islice
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from ginkgo_site.bench import catalogue, latency, routing, ticks
+from ginkgo_site.bench import backtest, backtest_run, catalogue, latency, routing, ticks
 from ginkgo_site.bench.errors import BenchError
 from ginkgo_site.bench.figures import median, percentile
 from ginkgo_site.bench.outcome import Outcome
 from ginkgo_site.bench.programs import measure
 from ginkgo_site.bench.report import figure, show
+from ginkgo_site.config import PROJECT
 from ginkgo_site.supervisor.detach import command, environment
 from market import bus
 from market.topics import market_topic
@@ -102,6 +104,32 @@ def test_latency_is_bound_by_a_multiple_of_the_bare_hops_of_the_same_run() -> No
     assert (p50.name, p50.ours, p50.must, p50.met) == ("latency-p50", 50.0, 62.5, True)
     assert (p99.name, p99.ours, p99.must, p99.met) == ("latency-p99", 99.0, 74.25, False)
     assert p50.peers == {"two bare Kafka hops": 25.0}
+
+
+def test_the_backtest_counts_the_medians_and_says_which_peer_is_absent() -> None:
+    ours = [{"bars": 1000, "fills": 9, "seconds": s, "file_seconds": 2 * s} for s in (0.004, 0.002, 0.001)]
+    peer = [{"bars": 100, "trades": 3, "seconds": 0.01}]
+    found = backtest.outcome("backtest", 300_000, {"ours": ours, "backtrader": peer}, {"backtesting.py": "no wheel"})
+
+    assert (found.ours, found.met) == (pytest.approx(500_000), True)
+    assert found.peers == {"backtrader": pytest.approx(10_000), "backtesting.py": None}
+    assert found.details["times backtrader"] == pytest.approx(50)
+    assert found.details["reading a CSV file included (bars/s)"] == pytest.approx(250_000)
+    assert found.notes == ["backtesting.py is absent: no wheel"]
+
+
+def test_ours_trades_every_minute_of_the_backtests_file(tmp_path: Path) -> None:
+    file = tmp_path / "prices.csv"
+    for codes in (backtest.CODES[:1], backtest.CODES):
+        backtest.write_minutes(file, codes, 2_000)
+        found = backtest_run.main(str(file), 5, 20, 100_000)
+        assert found["bars"] == 2_000
+        assert found["fills"] > 0
+
+
+def test_no_peer_of_the_backtest_is_in_a_file_of_requirements() -> None:
+    for file in PROJECT.glob("requirements*.txt"):
+        assert not {"backtesting", "backtrader"} & {line.partition("==")[0] for line in file.read_text().splitlines()}
 
 
 def test_the_market_is_well_formed_and_the_same_every_time() -> None:
