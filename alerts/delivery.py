@@ -141,6 +141,11 @@ def send_test(channel: Channel, timeout: float = TIMEOUT) -> Notification:
     return notification
 
 
+def clean(now: datetime) -> None:
+    """Forget what was sent, or failed, a month ago."""
+    Notification.objects.filter(created_at__lt=now - KEPT, outcome__in=(State.SENT, State.FAILED)).delete()
+
+
 class Delivery:
     """The thread that claims (`run`) and the workers that send."""
 
@@ -258,6 +263,4 @@ class Delivery:
     def _clean(self) -> None:
         if time.monotonic() - self._cleaned > _CLEAN_EVERY:
             self._cleaned = time.monotonic()
-            Notification.objects.filter(created_at__lt=self._clock() - KEPT).exclude(
-                outcome__in=(State.WAITING, State.RETRYING, State.SENDING)
-            ).delete()
+            clean(self._clock())

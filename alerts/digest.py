@@ -10,7 +10,7 @@ from market.messages import Alert
 SEVERITIES = ("info", "warning", "critical")
 MOST_KINDS = 200
 """As many kinds are kept in a notification; of the rest only the number of alerts is."""
-_LINES = 30
+_LINES = 50
 _MESSAGE = 300
 
 _REST = "others"
@@ -61,7 +61,7 @@ def title(kinds: list[Mapping[str, Any]]) -> str:
 
 
 def body(kinds: list[Mapping[str, Any]]) -> str:
-    """A line or two a kind, the worst first; times in UTC."""
+    """Two lines a kind, the worst and of those the rarest first; times in UTC."""
     lines = []
     for kind in _worst_first(kinds)[:_LINES]:
         times = f"{kind['count']:,} times from {_clock(kind['first'])} to " if kind["count"] > 1 else ""
@@ -92,7 +92,8 @@ def _key(kind: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _worst_first(kinds: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return sorted(kinds, key=lambda kind: -SEVERITIES.index(kind["severity"]))
+    # What came once among what came by the hundred is the more likely cause.
+    return sorted(kinds, key=lambda kind: (-SEVERITIES.index(kind["severity"]), kind["count"]))
 
 
 def _clock(moment: str) -> str:

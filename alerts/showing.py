@@ -66,16 +66,18 @@ def print_status(document: dict[str, Any]) -> None:
     out = console()
     day = document["last_day"]
     if day is not None:
-        out.print(f"last day       {', '.join(f'{count:,} {severity}' for severity, count in day.items())}")
+        out.print(f"last day         {', '.join(f'{count:,} {severity}' for severity, count in day.items())}")
     for words, name in (("not stored yet", "not_stored_yet"), ("not weighed yet", "not_weighed_yet")):
         if document[name] is not None:
-            out.print(f"{words:<15}{document[name]:,}")
-    out.print(f"rules          {document['rules']:,}, by {document['channels']:,} channels")
+            out.print(f"{words:<17}{document[name]:,}")
+    out.print(f"rules            {document['rules']:,}, by {document['channels']:,} channels")
     told = ", ".join(f"{count:,} {outcome}" for outcome, count in document["notifications"].items() if count)
-    out.print(f"notifications  {told or 'none'}")
+    out.print(f"notifications    {told or 'none'}")
     for failing in document["failing"]:
         where = f"{failing['rule'] or 'test'} by {failing['channel']}"
-        out.print(Text(_tame(f"failing        {where}, {failing['attempts']} tries: {failing['reason']}"), style="red"))
+        out.print(
+            Text(_tame(f"failing          {where}, {failing['attempts']} tries: {failing['reason']}"), style="red")
+        )
     for note in document["notes"]:
         out.print(Text(_tame(note), style="yellow"))
 
@@ -104,7 +106,7 @@ def _print(out: Console, alert: dict[str, Any]) -> None:
     if alert.get("count", 1) > 1:
         line.append(f"  ×{alert['count']:,} since {alert['first_seen']:%m-%d %H:%M:%S}", style="dim")
     out.print(line)
-    out.print(Padding(Text(_tame(alert["message"])), (0, 0, 0, 4)))
+    out.print(Padding(Text(_tame(alert["message"])), (0, 0, 0, 4), expand=False))
 
 
 def _tame(text: str) -> str:

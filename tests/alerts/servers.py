@@ -32,7 +32,7 @@ class Webhook:
 @contextmanager
 def webhook() -> Iterator[Webhook]:
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802 - its name there
+        def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             hook.paths.append(self.path)
             if hook.status == 200:
