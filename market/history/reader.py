@@ -31,8 +31,8 @@ PERIODS = ("1m", "5m", "15m", "1h", "1d")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_BLOCK = 8192
-_STEPS = 10_000
+_BLOCK = 2048
+_STEPS = 1000
 """Of SQLite's machine, between two looks at the clock."""
 
 Ask: TypeAlias = Callable[[Dialect], Question]

@@ -208,9 +208,10 @@ def write(table: sa.Table, dialect: str) -> sa.Insert:
     if dialect != "sqlite":
         return sa.insert(table)
     newest_by: str | None = table.info["newest_by"]
-    if newest_by is None:
-        return sa.insert(table).prefix_with("OR IGNORE")
     insert = sqlite.insert(table)
+    if newest_by is None:
+        # Not OR IGNORE: that would pass over a row that lacks a value, too, and nobody would know.
+        return insert.on_conflict_do_nothing(index_elements=list(table.primary_key.columns))
     others = {column.name: insert.excluded[column.name] for column in table.columns if not column.primary_key}
     return insert.on_conflict_do_update(
         index_elements=list(table.primary_key.columns),

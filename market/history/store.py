@@ -80,10 +80,10 @@ class Store:
         except (SQLAlchemyError, DatabaseException, DriverError, OSError, EOFError, *_WRONG) as error:
             cause = getattr(error, "orig", None) or error
             line = " ".join(str(cause).split("Stack trace")[0].split()) or type(cause).__name__
+            self._engine.dispose()  # what was half sent is on the line
             if _is_data(cause):
                 raise HistoryRefused(line) from None
             self._ready = False
-            self._engine.dispose()
             raise HistoryAway(line) from None
 
     def _prepare(self) -> None:
@@ -112,7 +112,15 @@ class Store:
             connection.execute(sa.text(schema.expire(table, self._days[table])))
 
 
-_WRONG: tuple[type[Exception], ...] = (TypeMismatchError, struct.error, OverflowError, TypeError, ValueError)
+# The drivers' codecs fail in all these ways at a value of the wrong kind.
+_WRONG: tuple[type[Exception], ...] = (
+    TypeMismatchError,
+    struct.error,
+    OverflowError,
+    TypeError,
+    ValueError,
+    AttributeError,
+)
 
 
 def _is_data(error: Any) -> bool:
