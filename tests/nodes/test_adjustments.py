@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
+from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
 from nodes import adjustments
 from nodes.processor import Processor
-from nodes.runtime import Runtime
-from portfolios import services
+from nodes.runtime import Runtime, restore
+from nodes.subscription import Item
+from portfolios import books, services
 from portfolios.errors import Refused
-from portfolios.kernel.money import to_units
+from portfolios.kernel.events import Cause
+from portfolios.kernel.money import to_decimal, to_units
 from portfolios.models import Adjustment, Assignment, Checkpoint, LedgerEntry
 from portfolios.ownership import Ownership, hand_over
 from tests.nodes.log import Log, position_of
-from tests.nodes.support import Alerts
+from tests.nodes.support import CODE, MORNING, RULES, Alerts, fill, loaded
 from tests.nodes.test_processor import NewCode, Scene, drain
 from tests.support import eventually
 
@@ -169,3 +176,52 @@ def test_what_fails_unforeseen_is_refused_and_the_portfolio_restored_without_it(
     processor._leave()
     run, _, _ = scene.begin(Processor(scene.context, processor.portfolio_id, 1))
     assert run.portfolio.cash == to_units(INITIAL)
+
+
+# -- the books as a whole ----------------------------------------------------------------------------------------------
+
+CENTS = some.integers(1, 200_000).map(lambda cents: Decimal(cents) / 100)
+STEPS = some.lists(
+    some.one_of(
+        some.tuples(some.just("buy"), some.integers(1, 9)),
+        some.tuples(some.just("sell"), some.integers(1, 9)),
+        some.tuples(some.sampled_from(["deposit", "withdrawal"]), CENTS),
+        some.tuples(some.just("correction"), some.integers(-300, 300).filter(bool)),
+        some.tuples(some.just("crash"), some.none()),
+        some.tuples(some.just("save"), some.none()),
+    ),
+    max_size=25,
+)
+
+
+@given(steps=STEPS)
+def test_cash_is_what_it_began_with_and_all_that_the_ledger_says(steps: list[tuple[str, Any]]) -> None:
+    """Fills and their fees, deposits, withdrawals and corrections in any order, with crashes between them."""
+    first = loaded()
+    run, _ = restore(first, RULES)
+    ledger: list[LedgerEntry] = []
+    saved = first
+    for number, (kind, much) in enumerate(steps, start=1):
+        if kind == "crash":
+            run, _ = restore(saved, RULES)  # what was not saved has not happened, and is not in the ledger
+        elif kind == "save":
+            save, _ = run.take_save()
+            ledger.extend(save.ledger)
+            saved = loaded(first.portfolio_id, state=save.state, pseq=save.pseq, checkpoint_version=1)
+        elif kind in ("buy", "sell"):
+            told = fill(run.portfolio.pseq + 1, f"o{number}", first.portfolio_id, 100 * much, 9.87)
+            told = msgspec.structs.replace(told, direction=1 if kind == "buy" else -1)
+            run.apply([Item(told, Cause("feedback", 0, number))])
+        else:
+            asked = Adjustment(pk=number, portfolio_id=first.portfolio_id, kind=kind, requested_at=MORNING)
+            asked.amount = {"deposit": much, "withdrawal": -much}.get(kind, 0)
+            if kind == "correction":
+                asked.code, asked.volume, asked.price = CODE, much, Decimal(10)
+            with suppress(Refused):
+                run.ledger.append(books.book(run.portfolio, asked))
+        moved = sum((entry.cash_change for entry in [*ledger, *run.ledger]), Decimal(0))
+        assert to_decimal(run.portfolio.cash) == first.initial_cash + moved
+        volume = sum(entry.direction * entry.volume for entry in [*ledger, *run.ledger] if entry.code)
+        assert volume == (run.portfolio.positions[CODE].volume if CODE in run.portfolio.positions else 0)
+        portfolio = run.portfolio
+        assert portfolio.initial_cash + portfolio.realised + portfolio.unrealised == portfolio.total_value
