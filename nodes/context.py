@@ -11,6 +11,7 @@ from datetime import date
 from functools import lru_cache
 
 from confluent_kafka import Consumer
+from django.conf import settings
 
 from market import bus, topics
 from market.alerting import Alerter
@@ -20,7 +21,7 @@ from nodes.lease import Lease
 from nodes.sender import Sender
 from nodes.subscription import Position
 from nodes.warmup import History
-from portfolios.kernel.rules import rules_for
+from portfolios.kernel.rules import commission_rate_of, rules_for
 from portfolios.kernel.rules.base import MarketRules
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ class Context:
     def rules(self, market: str) -> MarketRules:
         days = self.trading_days(market)
         with _making_rules:  # portfolios start together: all but the first wait for what it makes
-            return _rules(market, days)
+            return _rules(market, days, _commission(market))
 
     def market_positions(self, codes: Iterable[str]) -> set[Position]:
         """The partitions that these codes live in; without pruning, all partitions of their topics."""
@@ -107,10 +108,20 @@ class Context:
         return topics.ORDERS_FEEDBACK, bus.partition_of(portfolio_id, count)
 
 
+def _commission(market: str) -> float | None:
+    """What the engine's broker takes: by that a portfolio reckons what it can afford, as in a backtest."""
+    options = settings.GINKGO.brokers.get(settings.GINKGO.engine.broker, {})
+    try:
+        return commission_rate_of(options.get("commission_rate"), market)
+    except ValueError as error:
+        log.error("brokers.%s.%s: the market's own is reckoned with", settings.GINKGO.engine.broker, error)
+        return None
+
+
 @lru_cache(maxsize=8)
-def _rules(market: str, days: tuple[date, ...]) -> MarketRules:
+def _rules(market: str, days: tuple[date, ...], commission_rate: float | None) -> MarketRules:
     """One for all portfolios of a market: they are pure, and their tables are large."""
-    rules = rules_for(market, days)
+    rules = rules_for(market, days, commission_rate=commission_rate)
     if market == "cn":
         # The dated records are parsed when first asked for. That takes half a second: now, not at the first tick.
         rules.limits("600000.SH", 100_000, days[-1] if days else date(2026, 1, 5))
