@@ -1,4 +1,4 @@
-"""The admin's menu: what a user may see, in four groups."""
+"""The admin's menu: what a user may see, in groups."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from django.urls import NoReverseMatch, reverse
 _MENU = {
     "Trading": (
         ("Portfolios", "account_balance_wallet", "portfolios_portfolio"),
+        ("Accounts", "account_balance", "portfolios_account"),
         ("Orders", "swap_horiz", "market_order"),
         ("Fills", "check_circle", "market_fill"),
         ("Ledger", "menu_book", "portfolios_ledgerentry"),
+        ("Deposits, corrections", "price_change", "portfolios_adjustment"),
         ("Revisions", "history", "portfolios_revision"),
         ("Cancels", "cancel", "market_cancelrequest"),
         ("Engine switch", "power_settings_new", "market_engineswitch"),
@@ -30,6 +32,12 @@ _MENU = {
         ("Checkpoints", "save", "portfolios_checkpoint"),
         ("Feedback outbox", "outbox", "market_outboxmessage"),
         ("Fenced messages", "fence", "market_fencedmessage"),
+    ),
+    "Alerts": (
+        ("Alerts", "notifications", "alerts_alert"),
+        ("Rules", "notification_settings", "alerts_rule"),
+        ("Channels", "campaign", "alerts_channel"),
+        ("Notifications", "outgoing_mail", "alerts_notification"),
     ),
     "Beat": (
         ("Periodic tasks", "schedule", "django_celery_beat_periodictask"),
