@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def remove(portfolio_id: str) -> None:
-    """Raises NotFound, and Conflict for one that is to run, is owned by a node, or has ever traded or been paid into."""
+    """Raises NotFound, and Conflict for one that is to run, has a node, or has ever traded or been paid into."""
     with transaction.atomic():
         portfolio = locked(portfolio_id)
         assignment = Assignment.objects.select_for_update().get(portfolio=portfolio)
@@ -29,7 +29,9 @@ def remove(portfolio_id: str) -> None:
         try:
             portfolio.delete()
         except ProtectedError:
-            raise Conflict(f"portfolio {portfolio.name!r} has had orders, and they are kept: it can stay stopped") from None
+            raise Conflict(
+                f"portfolio {portfolio.name!r} has had orders, and they are kept: it can stay stopped"
+            ) from None
         transaction.on_commit(lambda: _forget(portfolio_id))
 
 

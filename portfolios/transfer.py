@@ -31,10 +31,10 @@ _KNOWN = (*_REQUIRED, "id", "version", "account", "exported_at")
 _MARKET_DATA = "ginkgo.live.market."
 
 
-def export_portfolio(portfolio_id: str, with_state: bool = False) -> dict[str, Any]:
+def export_portfolio(portfolio_id: str | Portfolio, with_state: bool = False) -> dict[str, Any]:
     """One JSON document, as `import_portfolio` takes it. `with_state` adds the last checkpoint's snapshot, None for
-    one that never ran. Raises NotFound."""
-    portfolio = get(portfolio_id)
+    one that never ran. Takes an id, or a portfolio as it was read. Raises NotFound."""
+    portfolio = portfolio_id if isinstance(portfolio_id, Portfolio) else get(portfolio_id)
     account = portfolio.account
     document: dict[str, Any] = {
         "ginkgo_export": EXPORT_FORMAT,

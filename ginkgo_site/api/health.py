@@ -69,7 +69,7 @@ class TextRenderer(BaseRenderer):
     charset = "utf-8"
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
-        return bytes(data)
+        return b"" if data is None else bytes(data)
 
 
 class Metrics(ApiView):

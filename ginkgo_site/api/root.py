@@ -19,6 +19,7 @@ from portfolios.api.kit.shapes import answer, named, text
 
 _LINKS = {
     "admin": "admin:index",
+    "alerts": "api-alerts",
     "commands": "api-commands",
     "components": "api-components",
     "documentation": "api-docs",

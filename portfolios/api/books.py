@@ -78,8 +78,8 @@ class Export(ApiView):
     )
     def get(self, request: Request, portfolio_id: str, query: Mapping[str, Any]) -> Response:
         """As `/api/portfolio/import` takes it."""
-        reading.exists(request, portfolio_id)
-        return Response(services.export_portfolio(portfolio_id, with_state=query["state"]))
+        found = reading.one(request, portfolio_id)
+        return Response(services.export_portfolio(found, with_state=query["state"]))
 
 
 class Import(ApiView):
@@ -99,7 +99,7 @@ class Import(ApiView):
             },
             "additionalProperties": False,
         },
-        body=shapes.EXPORT,
+        body=shapes.IMPORT,
         status=201,
         answer=shapes.PORTFOLIO,
     )

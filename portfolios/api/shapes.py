@@ -30,7 +30,8 @@ MARKET = choices("Market", Market.values)
 ACCOUNT_KIND = choices("AccountKind", Kind.values, "Live: real money.")
 MONEY = described(NUMBER, "In the portfolio's currency, to 0.0001.")
 MONEY_IN: Shape = {
-    "description": "must be an amount of more than 0 with at most 4 decimal places, as a number or as a text.",
+    "x-wish": "must be an amount of more than 0 with at most 4 decimal places",
+    "description": "In the portfolio's currency, as a number or as a text.",
     "anyOf": [
         {"type": "number", "minimum": 0.0001, "maximum": 999999999999, "multipleOf": 0.0001},
         {"type": "string", "pattern": r"^[1-9][0-9]{0,13}(\.[0-9]{1,4})?$"},
@@ -170,5 +171,30 @@ EXPORT = named(
         },
         "required": ["ginkgo_export", "portfolio"],
         "additionalProperties": True,
+    },
+)
+IMPORT = named(
+    "PortfolioImport",
+    {
+        **body(
+            ["ginkgo_export", "portfolio"],
+            ginkgo_export={"type": "integer", "const": 1},
+            portfolio={
+                "type": "object",
+                "properties": {
+                    "id": text("Of the one that was exported."),
+                    "name": text(minLength=1, maxLength=200, pattern=r"\S"),
+                    "market": MARKET,
+                    "initial_cash": MONEY_IN,
+                    "account": {"description": "Where it traded; not taken over."},
+                    "version": {"description": "Not taken over."},
+                    "exported_at": {"description": "Not taken over."},
+                    "config": CONFIG,
+                },
+                "required": ["name", "market", "initial_cash", "config"],
+                "additionalProperties": False,
+            },
+            state={"type": ["object", "null"], "additionalProperties": True, "description": "As it was exported."},
+        )
     },
 )

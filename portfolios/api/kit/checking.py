@@ -90,7 +90,7 @@ def _wish(error: ValidationError) -> str:
         "maxItems": lambda: f"must have at most {value}",
         "minProperties": lambda: f"must have at least {value} of its fields",
         "format": lambda: f"must be a {value}",
-        "anyOf": lambda: str(error.schema.get("description") or "must be of another form").partition(".")[0],
+        "anyOf": lambda: str(error.schema.get("x-wish", "must be of another form")),
     }
     known = words.get(str(error.validator))
     return known() if known is not None else f"must fit {error.validator} {_cut(value)}"

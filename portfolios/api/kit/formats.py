@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -15,6 +16,16 @@ from portfolios.api.kit.errors import PAYLOAD_TOO_LARGE, ApiError
 LARGEST_BODY = 8 * 1024 * 1024
 """Bytes: an exported portfolio with its state fits several times."""
 
+
+def _number(text: str) -> float | int:
+    """292.0 is a whole number, as JSON Schema has it."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ParseError(f"the body is not JSON: {text} is out of range")
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+
+_decoder = msgspec.json.Decoder(float_hook=_number)
 _encoder = msgspec.json.Encoder(decimal_format="number", uuid_format="canonical")
 
 
@@ -29,7 +40,7 @@ class JsonParser(BaseParser):
         if len(raw) > LARGEST_BODY:
             raise ApiError(PAYLOAD_TOO_LARGE, f"the body has more than {LARGEST_BODY // 1024 // 1024} MB")
         try:
-            return msgspec.json.decode(raw)
+            return _decoder.decode(raw)
         except msgspec.MsgspecError as error:
             raise ParseError(f"the body is not JSON: {error}") from None
         except UnicodeDecodeError:

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from portfolios.api.kit.shapes import Shape
 
 MOMENT_IN: Shape = {
-    "description": "must be a moment: RFC 3339 (`2026-01-04T10:00:00Z`), or seconds since 1970.",
+    "x-wish": "must be a moment: RFC 3339 (2026-01-04T10:00:00Z), or seconds since 1970",
     "anyOf": [
         {"type": "string", "format": "date-time"},
-        {"type": "integer", "minimum": 0, "maximum": 32503680000},
+        {"type": "integer", "minimum": 0, "maximum": 9999999999},
         {"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,6})?$"},
     ],
 }

@@ -202,7 +202,6 @@ def _responses(
         told |= {413: "The body is too large.", 415: "The body is not application/json."}
     if writes:
         told |= {403: "The caller lacks the scope.", 409: "It does not fit what is."}
-        told |= {422: "The Idempotency-Key was used for another request."}
     if open_to_all:
         del told[401]
     good: Any = OpenApiResponse(description="Done; there is nothing to say.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
-from portfolios.api.kit.shapes import components
+from portfolios.api.kit.shapes import components, resolved
 
 
 class _Key(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -36,4 +36,14 @@ def add_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     schemas = result.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(components())
     result["components"]["schemas"] = dict(sorted(schemas.items()))
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            _say_whether_a_body_is_needed(operation)
     return result
+
+
+def _say_whether_a_body_is_needed(operation: dict[str, Any]) -> None:
+    content = operation.get("requestBody", {}).get("content", {})
+    shape = resolved(content.get("application/json", {}).get("schema", {}))
+    if shape.get("required") or shape.get("minProperties"):
+        operation["requestBody"]["required"] = True

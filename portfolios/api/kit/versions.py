@@ -30,7 +30,7 @@ def expected(request: Request, body: Mapping[str, Any]) -> int | None:
         raise invalid([Fault("If-Match", 'must be an ETag as it was given, such as "3"')])
     by_header = int(re.sub(r"\D", "", given))
     if seen is not None and seen != by_header:
-        raise invalid([Fault("version", "differs from If-Match: give one of them")])
+        raise ApiError(VERSION_CONFLICT, f"If-Match says version {by_header}, the body {seen}: give one of them")
     return by_header
 
 
