@@ -18,7 +18,8 @@ from portfolios.lookup import user_of
 from portfolios.models import Account
 from portfolios.models.account import CURRENCIES, SIMULATION, Kind
 
-_BROKER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}")
+BROKER = re.compile(r"\A[a-z0-9][a-z0-9_.-]{0,39}\Z")
+"""What a broker may be called."""
 LIMITS = ("max_orders_per_minute", "max_order_value", "max_daily_turnover")
 
 
@@ -39,7 +40,7 @@ def create(
     faults = []
     if not isinstance(name, str) or not 0 < len(name.strip()) <= 100:
         faults.append(Fault("name", "must have 1 to 100 characters"))
-    if not isinstance(broker, str) or not _BROKER.fullmatch(broker):
+    if not isinstance(broker, str) or not BROKER.match(broker):
         faults.append(Fault("broker", f"must be a name as under brokers in the configuration, got {broker!r}"))
     if kind not in Kind.values:
         faults.append(Fault("kind", f"must be paper or live, got {kind!r}"))

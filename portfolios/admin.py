@@ -15,12 +15,13 @@ from unfold.decorators import display
 
 from portfolios.admin_api import ApiKeyAdmin, AuditEntryAdmin
 from portfolios.admin_base import SIDE_COLOURS, SIDES, ReadOnlyAdmin, amount, link, named, pretty, short
+from portfolios.admin_money import AccountAdmin, AdjustmentAdmin
 from portfolios.admin_portfolio import PortfolioAdmin
 from portfolios.kernel import state as snapshots
 from portfolios.models import Assignment, Checkpoint, Command, LedgerEntry, Revision
 from portfolios.models.command import CommandState
 
-__all__ = ["ApiKeyAdmin", "AuditEntryAdmin", "PortfolioAdmin"]
+__all__ = ["AccountAdmin", "AdjustmentAdmin", "ApiKeyAdmin", "AuditEntryAdmin", "PortfolioAdmin"]
 
 OF_PORTFOLIO = ("portfolio", AutocompleteSelectFilter)
 COMMAND_COLOURS = {
@@ -150,14 +151,16 @@ class CommandAdmin(ReadOnlyAdmin):
 
 @admin.register(LedgerEntry)
 class LedgerEntryAdmin(ReadOnlyAdmin):
-    list_display = ("event_time", "of", "pseq", "code", "side", "volume", "paid", "costs", "change", "order")
-    list_filter = (OF_PORTFOLIO, "direction")
+    list_display = ("event_time", "of", "kind", "pseq", "code", "side", "volume", "paid", "costs", "change", "cause")
+    list_filter = (OF_PORTFOLIO, "kind", "direction")
     list_select_related = ("portfolio",)
     search_fields = ("portfolio__name", "portfolio__id", "order_id", "code")
     date_hierarchy = "event_time"
     ordering = ("-event_time", "-id")
-    fields = (("of", "pseq"), ("code", "side", "volume"), ("paid", "costs", "change"), ("order", "event_time"))
-    readonly_fields = ("of", "side", "paid", "costs", "change", "order")
+    fields = (
+        *(("of", "kind", "pseq"), ("code", "side", "volume"), ("paid", "costs", "change"), ("cause", "event_time")),
+    )
+    readonly_fields = ("of", "side", "paid", "costs", "change", "cause")
 
     @display(description="Portfolio", ordering="portfolio__name")
     def of(self, entry: LedgerEntry) -> SafeString | str:
@@ -165,7 +168,7 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
 
     @display(description="Side", ordering="direction", label=SIDE_COLOURS)
     def side(self, entry: LedgerEntry) -> str:
-        return SIDES.get(entry.direction, str(entry.direction))
+        return SIDES.get(entry.direction, "-")
 
     @display(description="Price", ordering="price")
     def paid(self, entry: LedgerEntry) -> str:
@@ -179,6 +182,8 @@ class LedgerEntryAdmin(ReadOnlyAdmin):
     def change(self, entry: LedgerEntry) -> str:
         return amount(entry.cash_change)
 
-    @display(description="Order")
-    def order(self, entry: LedgerEntry) -> SafeString | str:
+    @display(description="Order, or request")
+    def cause(self, entry: LedgerEntry) -> SafeString | str:
+        if entry.adjustment_id is not None:
+            return link("portfolios.adjustment", entry.adjustment_id, entry.kind)
         return link("market.order", entry.order_id, short(entry.order_id))

@@ -13,12 +13,14 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminTextareaWidget
 
 from portfolios import configs, services
-from portfolios.admin_base import amount, link, listing
-from portfolios.errors import PortfolioError
+from portfolios.admin_base import SIDES, amount, link, listing
+from portfolios.decisions import DecisionsUnknown, newest
+from portfolios.errors import PortfolioError, Unconfirmed
 from portfolios.models import Portfolio
 from portfolios.models.portfolio import DesiredState, Status
 
@@ -68,28 +70,28 @@ class PortfolioAdmin(ModelAdmin):
     """A new portfolio is made by `ginkgo portfolio create`, with everything that belongs to it."""
 
     form = PortfolioForm
-    list_display = ("name", "state", "wanted", "market", "owner", "where", "cash", "more")
-    list_filter = ("status", "desired_state", "market", "owner")
+    list_display = ("name", "state", "wanted", "market", "trades_in", "owner", "where", "cash", "more")
+    list_filter = ("status", "desired_state", "market", "account__kind", ("account", AutocompleteSelectFilter), "owner")
     list_per_page = 50
     list_fullwidth = True
     search_fields = ("name", "id", "owner__username")
     date_hierarchy = "created_at"
     autocomplete_fields = ("owner",)
     readonly_fields = (
-        *("id", "market", "cash", "version", "state", "status_reason", "wanted", "where", "now"),
-        *("positions", "more", "created_at", "updated_at"),
+        *("id", "market", "trades_in", "cash", "version", "state", "status_reason", "wanted", "where", "now"),
+        *("positions", "decisions", "more", "created_at", "updated_at"),
     )
     fieldsets = (
-        (None, {"fields": (("name", "owner"), ("market", "cash"), "more")}),
-        ("Now", {"fields": (("state", "wanted", "where"), "status_reason", "now", "positions")}),
+        (None, {"fields": (("name", "owner"), ("market", "trades_in", "cash"), "more")}),
+        ("Now", {"fields": (("state", "wanted", "where"), "status_reason", "now", "positions", "decisions")}),
         ("Configuration", {"fields": ("version", "config", "seen_version")}),
         ("Record", {"fields": ("id", ("created_at", "updated_at"))}),
     )
-    actions = ("start_selected", "stop_selected")
+    actions = ("start_selected", "start_live_selected", "stop_selected")
     actions_submit_line = ("start", "stop")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Portfolio]:
-        chosen: QuerySet[Portfolio] = super().get_queryset(request).select_related("owner", "assignment")
+        chosen: QuerySet[Portfolio] = super().get_queryset(request).select_related("owner", "assignment", "account")
         return chosen
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
@@ -114,6 +116,15 @@ class PortfolioAdmin(ModelAdmin):
             return format_html("nobody, epoch {}", owner.epoch)
         return format_html("{}, epoch {}", link("scheduler.node", owner.node_id), owner.epoch)
 
+    @display(description="Account", ordering="account__name")
+    def trades_in(self, portfolio: Portfolio) -> SafeString:
+        account = portfolio.account
+        return format_html(
+            "{}{}",
+            link("portfolios.account", account.pk, account),
+            " LIVE" if account.is_live else f" ({account.kind})",
+        )
+
     @display(description="Initial cash", ordering="initial_cash")
     def cash(self, portfolio: Portfolio) -> str:
         return amount(portfolio.initial_cash)
@@ -124,6 +135,7 @@ class PortfolioAdmin(ModelAdmin):
             ("market.order", "orders"),
             ("market.fill", "fills"),
             ("portfolios.ledgerentry", "ledger"),
+            ("portfolios.adjustment", "deposits and corrections"),
             ("portfolios.revision", "revisions"),
         )
         links = [listing(model, text, portfolio__id__exact=portfolio.id) for model, text in lists]
@@ -169,9 +181,41 @@ class PortfolioAdmin(ModelAdmin):
             ),
         )
 
-    @admin.action(description="Start the selected portfolios", permissions=["change"])
+    @display(description="Last decisions")
+    def decisions(self, portfolio: Any) -> SafeString | str:
+        try:
+            found = newest(portfolio.id, 10)
+        except DecisionsUnknown as unknown:
+            return str(unknown)
+        if not found:
+            return "none"
+        rows = (
+            (
+                str(d.get("timestamp", ""))[:16].replace("T", " "),
+                d.get("kind", ""),
+                SIDES.get(d.get("direction", 0), ""),
+                d.get("code", ""),
+                f"{d.get('source', '')}: {d.get('reason', '')}",
+            )
+            for d in found
+        )
+        return format_html(
+            '<div style="overflow-x:auto;max-width:calc(100vw - 6rem)"><table><tbody>{}</tbody></table></div>',
+            format_html_join(
+                "",
+                '<tr><td class="pr-4">{}</td><td class="pr-4">{}</td><td class="pr-4">{}</td><td class="pr-4">{}</td>'
+                "<td>{}</td></tr>",
+                rows,
+            ),
+        )
+
+    @admin.action(description="Start the selected portfolios (paper)", permissions=["change"])
     def start_selected(self, request: HttpRequest, chosen: QuerySet[Portfolio]) -> None:
         self._ask(request, chosen, DesiredState.RUNNING)
+
+    @admin.action(description="Start the selected portfolios, with REAL MONEY too", permissions=["change"])
+    def start_live_selected(self, request: HttpRequest, chosen: QuerySet[Portfolio]) -> None:
+        self._ask(request, chosen, DesiredState.RUNNING, confirmed=True)
 
     @admin.action(description="Stop the selected portfolios", permissions=["change"])
     def stop_selected(self, request: HttpRequest, chosen: QuerySet[Portfolio]) -> None:
@@ -185,12 +229,19 @@ class PortfolioAdmin(ModelAdmin):
     def stop(self, request: HttpRequest, portfolio: Portfolio) -> None:
         self._ask(request, [portfolio], DesiredState.STOPPED)
 
-    def _ask(self, request: HttpRequest, chosen: Any, wanted: DesiredState) -> None:
+    def _ask(self, request: HttpRequest, chosen: Any, wanted: DesiredState, confirmed: bool = False) -> None:
         """Asks for a state; a node makes it true, so the page says what was asked, not what is."""
-        ask = services.start if wanted == DesiredState.RUNNING else services.stop
         for portfolio in chosen:
             try:
-                ask(portfolio.pk)
+                if wanted == DesiredState.RUNNING:
+                    services.start(portfolio.pk, confirmed=confirmed)
+                else:
+                    services.stop(portfolio.pk)
+            except Unconfirmed:
+                messages.error(
+                    request,
+                    f"{portfolio} trades real money: if that is meant, start it from the list, with real money too",
+                )
             except PortfolioError as error:
                 messages.error(request, f"{portfolio}: {error}")
             else:

@@ -23,6 +23,11 @@ def get_decisions(portfolio_id: str, limit: int = 20) -> list[dict[str, Any]]:
     """The newest `limit`, newest first: timestamp (the event's own), kind, code, direction, source, reason, volume,
     order_id. Raises NotFound, DecisionsUnknown."""
     get(portfolio_id)
+    return newest(portfolio_id, limit)
+
+
+def newest(portfolio_id: str, limit: int) -> list[dict[str, Any]]:
+    """The same, of a portfolio that is known to be there."""
     if limit <= 0:
         return []
     try:

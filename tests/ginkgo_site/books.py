@@ -23,7 +23,7 @@ from portfolios.kernel import config as kernel_config
 from portfolios.kernel.money import to_units
 from portfolios.kernel.portfolio import Portfolio as KernelPortfolio
 from portfolios.kernel.rules import rules_for
-from portfolios.models import Assignment, Checkpoint, Command, LedgerEntry, Portfolio
+from portfolios.models import Adjustment, Assignment, Checkpoint, Command, LedgerEntry, Portfolio
 from portfolios.models.fields import new_id
 
 NOW = datetime(2026, 3, 2, 7, 0, tzinfo=UTC)
@@ -112,6 +112,17 @@ def order(of: Portfolio, number: int, state: OrderState = OrderState.FILLED) -> 
     return made
 
 
+def adjustment(of: Portfolio) -> Adjustment:
+    """A correction that its node has still to book, and a deposit in the ledger."""
+    common = {"portfolio": of, "reason": "as the bank says", "author": administrator()}
+    Adjustment.objects.create(kind="correction", code="600519.SH", volume=100, price=10, **common)
+    made = Adjustment.objects.create(kind="deposit", amount=Decimal(5000), state="applied", settled_at=NOW, **common)
+    LedgerEntry.objects.create(
+        portfolio=of, kind="deposit", adjustment=made, cash_change=made.amount, event_time=NOW - timedelta(days=1)
+    )
+    return made
+
+
 def command(of: Portfolio) -> Command:
     return Command.objects.create(command_type="portfolio.start", target_id=of.pk, node_id="node-1", epoch=3, params={})
 
@@ -122,6 +133,7 @@ def all_of_it(portfolios: int, orders_each: int) -> list[Portfolio]:
     made = [portfolio(f"Portfolio {n}", owner) for n in range(portfolios)]
     for one in made:
         command(one)
+        adjustment(one)
         for number in range(1, orders_each + 1):
             order(one, number)
     return made
