@@ -61,12 +61,15 @@ def one(store: AlertStore, alert_id: str, portfolios: Sequence[str] | None = Non
     return None if found is None else _shown(found)
 
 
-def by_severity(store: AlertStore, since: datetime, portfolios: Sequence[str] | None = None) -> dict[str, int]:
-    """How many alerts of each severity there have been since. Raises StoreAway."""
-    conditions = _conditions(Question(start=since, portfolios=portfolios), "at")
-    with store.collections() as (alerts, _):
-        found = alerts.aggregate([{"$match": conditions}, {"$group": {"_id": "$severity", "count": {"$sum": 1}}}])
-        counts = {each["_id"]: int(each["count"]) for each in found}
+def by_severity(
+    store: AlertStore, since: datetime, portfolios: Sequence[str] | None = None, each: bool = True
+) -> dict[str, int]:
+    """How many alerts, or episodes, of each severity there have been since. Raises StoreAway."""
+    conditions = _conditions(Question(start=since, portfolios=portfolios), "at" if each else "last_at")
+    with store.collections() as (alerts, episodes):
+        asked = alerts if each else episodes
+        found = asked.aggregate([{"$match": conditions}, {"$group": {"_id": "$severity", "count": {"$sum": 1}}}])
+        counts = {one["_id"]: int(one["count"]) for one in found}
     return {severity: counts.get(severity, 0) for severity in SEVERITIES}
 
 

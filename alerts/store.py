@@ -32,7 +32,6 @@ KEPT = 7 * 24 * 3600
 """Seconds that an alert is kept."""
 PAUSE_MS = 10 * 60 * 1000
 """An alert that comes later than this after the last of its kind begins a new episode."""
-_WAIT_MS = 3000
 _DUPLICATE = 11000
 _DEPTH = 50
 
@@ -42,10 +41,11 @@ Document = dict[str, Any]
 class AlertStore:
     """One connection to MongoDB, made when first needed and again when the address changes. Thread-safe.
 
-    Whatever fails is StoreAway, in one line.
+    Whatever fails is StoreAway, in one line, after `wait` seconds of silence at most.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wait: float = 3.0) -> None:
+        self._wait_ms = int(wait * 1000)
         self._lock = threading.Lock()
         self._client: MongoClient[Document] | None = None
         self._address = ""
@@ -126,10 +126,10 @@ class AlertStore:
                 self._client = MongoClient(
                     address,
                     appname="ginkgo-alerts",
-                    serverSelectionTimeoutMS=_WAIT_MS,
-                    connectTimeoutMS=_WAIT_MS,
+                    serverSelectionTimeoutMS=self._wait_ms,
+                    connectTimeoutMS=self._wait_ms,
                     # A storm's batch on a slow disk is slow; a server that is silent for longer is away.
-                    socketTimeoutMS=5 * _WAIT_MS,
+                    socketTimeoutMS=5 * self._wait_ms,
                 )
             return self._client
 

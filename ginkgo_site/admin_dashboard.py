@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.formats import date_format
+from django.utils.html import format_html
 
+from alerts import queries
+from alerts.errors import StoreAway
+from alerts.store import AlertStore
+from alerts.visibility import portfolios_of
 from ginkgo_site import status
 from market.models import Fill
 from portfolios.admin_base import SIDE_COLOURS, SIDES, amount, link
 from portfolios.console import database_trouble
 
 _RECENT = 8
+# The page is renewed every ten seconds: it does not wait long for a MongoDB that is away.
+_ALERTS = AlertStore(wait=0.5)
 _STATES = {
     "running": "success",
     "online": "success",
@@ -41,7 +49,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return {
         **context,
         "notes": look.notes,
-        "cards": _cards(document["orders"], document["feed"]),
+        "cards": [*_cards(document["orders"], document["feed"]), *_alerts_card(request, now)],
         "nodes": _nodes(document["nodes"], now),
         "portfolios": _portfolios(document["portfolios"]),
         "fills": _fills(fills),
@@ -62,6 +70,19 @@ def _cards(orders: dict[str, int], feed: dict[str, Any]) -> list[dict[str, str]]
             "note": f"{feed['per_second']:,.1f}/s, now at {event_time[:10]}" if event_time else "nothing published yet",
         },
     ]
+
+
+def _alerts_card(request: HttpRequest, now: datetime) -> list[dict[str, str]]:
+    if not request.user.has_perm("alerts.view_alert"):
+        return []
+    try:
+        found = queries.by_severity(_ALERTS, now - timedelta(days=1), portfolios_of(request.user), each=False)
+    except StoreAway:
+        return [{"title": "Alerts", "value": "-", "note": "MongoDB does not answer"}]
+    url = reverse("admin:alerts_alert_changelist")
+    value = format_html('<a href="{}?period=24h">{}</a>', url, f"{found['critical']:,}")
+    note = f"critical, {found['warning']:,} warnings in 24 hours"
+    return [{"title": "Alerts", "value": value, "note": note}]
 
 
 def _nodes(nodes: list[dict[str, Any]], now: datetime) -> dict[str, Any]:
