@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from market.topics import TOPICS
+from portfolios.kernel.rules import COMMISSION_RATES
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -256,5 +257,6 @@ class Config(_Section):
     # Free in form, and full of other people's tokens: never in a repr.
     sources: dict[str, dict[str, Any]] = Field({}, repr=False)
     brokers: dict[str, dict[str, Any]] = Field(
-        {"simulation": {"type": "simulation", "commission_rate": 0.0003, "slippage_rate": 0.001}}, repr=False
+        {"simulation": {"type": "simulation", "commission_rate": {**COMMISSION_RATES}, "slippage_rate": 0.001}},
+        repr=False,
     )
