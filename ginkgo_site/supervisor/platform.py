@@ -27,14 +27,16 @@ def programs(config: Config, nodes: int, feed: str, speed: float) -> list[Progra
     if feed != "none":
         wanted.append(program(config, "feed", _FEED, "feed", "start", "--source", feed, "--speed", f"{speed:g}"))
     wanted.append(program(config, "flower", _PAGES, "flower"))
-    # Last, as nobody waits for it; and it outlives the engine, so that it hears of everything.
-    wanted.append(program(config, "history", _HISTORY, "history", "run"))
     return wanted
 
 
 def late_programs(config: Config) -> list[Program]:
-    """What is started when everything else answers: alerts wait in their log until then."""
-    return [program(config, "alerts", _ALERTS, "alerts", "run")]
+    """What is started when everything else answers: what they read waits in the log until then."""
+    return [
+        program(config, "alerts", _ALERTS, "alerts", "run"),
+        # It outlives the engine, so that it hears of everything.
+        program(config, "history", _HISTORY, "history", "run"),
+    ]
 
 
 def program(config: Config, name: str, stage: int, *words: str, capture: bool = False) -> Program:

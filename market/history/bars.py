@@ -5,8 +5,9 @@ A bar is complete, and a row, with a tick at its end or, if there is none, with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
+from typing import TypeAlias
 
 import msgspec
 
@@ -35,23 +36,42 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[OpenBar]).decode
 
 
-class BarMaker:
-    """The bars that are being built, of all codes. `saved`: code → state, as `changed` gave it."""
+Earlier: TypeAlias = Callable[[PriceUpdate, Stand], Iterable[PriceUpdate]]
+"""What came before a code's first tick of all that a maker sees, in the same session."""
 
-    def __init__(self, rules: Callable[[str], MarketRules], saved: Mapping[str, bytes]) -> None:
+
+class BarMaker:
+    """The bars that are being built, of all codes. `saved`: code → state, as `changed` gave it.
+
+    `earlier` is asked once a code that is not in `saved`, so that a maker without a memory begins no bar in its middle.
+    """
+
+    def __init__(
+        self,
+        rules: Callable[[str], MarketRules],
+        saved: Mapping[str, bytes],
+        earlier: Earlier = lambda tick, stand: (),
+    ) -> None:
         self._rules = rules
         self._open: dict[str, list[OpenBar]] = {code: _decode(state) for code, state in saved.items()}
         self._changed: set[str] = set()
+        self._earlier = earlier
 
     def add(self, tick: PriceUpdate, stand: Stand) -> Iterator[Row]:
         """Takes a tick in; the rows of the bars that are complete with it."""
         if not tick.price > 0:
             return
-        at = micros(tick.timestamp)
         bars = self._open.get(tick.code)
         if bars is None:
             bars = self._open[tick.code] = [OpenBar(BarBuilder()) for _ in PERIODS]
+            for before in self._earlier(tick, stand):
+                for _ in self._take(bars, before, stand._replace(offset=stand.offset - 1)):
+                    pass  # a row already
         self._changed.add(tick.code)
+        yield from self._take(bars, tick, stand)
+
+    def _take(self, bars: list[OpenBar], tick: PriceUpdate, stand: Stand) -> Iterator[Row]:
+        at = micros(tick.timestamp)
         session = self._rules(market_of(tick.code)).session_at(tick.timestamp)
         for period, bar in zip(PERIODS, bars, strict=True):
             if bar.over - _LATE < at <= bar.over:

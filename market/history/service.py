@@ -17,10 +17,14 @@ from market.bus import bootstrap, make_consumer, make_producer
 from market.feeds.worker import Worker
 from market.history.bars import BarMaker
 from market.history.intake import GROUP, Intake
+from market.history.reader import HistoryAway, Place, Reader
+from market.history.rows import Stand
 from market.history.sampler import Sampler
 from market.history.shipper import Shipper
 from market.history.spool import Spool
 from market.history.store import Store
+from market.messages import PriceUpdate
+from market.topics import market_of
 from portfolios.calendars import CalendarError, trading_days
 from portfolios.kernel.rules import rules_for
 from portfolios.kernel.rules.base import MarketRules
@@ -28,6 +32,7 @@ from portfolios.kernel.rules.base import MarketRules
 log = logging.getLogger(__name__)
 
 STOP_WITHIN = 8.0
+_ASKING = 5.0
 
 
 def spool_folder() -> Path:
@@ -53,7 +58,9 @@ class HistoryService:
         self._stop_reading, self._stop_shipping = threading.Event(), threading.Event()
         self._alerts = make_producer("history.alerts", linger_ms=5)
         alerter = Alerter("history", self._alerts)
-        bars = BarMaker(_rules, self.spool.bars())
+        # A new spool on a log that was read before: what was being built was lost with the old one.
+        earlier = {} if self.spool.offsets() else {"earlier": _earlier}
+        bars = BarMaker(_rules, self.spool.bars(), **earlier)
         batch = (config.batch_rows, config.batch_seconds)
         self.intake = Intake(self._stop_reading, _consumer, self.spool, bars, alerter, *batch)
         self.sampler = Sampler(self._stop_reading, self.spool, config.sample_interval, *batch)
@@ -93,6 +100,18 @@ class HistoryService:
 def _consumer() -> Consumer:
     options: dict[str, Any] = {"fetch.wait.max.ms": 500, "queued.min.messages": 10_000}
     return make_consumer("history", GROUP, **options)
+
+
+def _earlier(tick: PriceUpdate, stand: Stand) -> list[PriceUpdate]:
+    """What history itself has of a code's session, up to this tick."""
+    start = _rules(market_of(tick.code)).session_at(tick.timestamp).start
+    try:
+        with Reader(timeout=_ASKING) as reader:
+            place = Place(stand.log_id, stand.partition, stand.offset)
+            return list(reader.ticks(tick.code, start, before=place))
+    except HistoryAway as error:
+        log.debug("The first bars of %s may lack their beginning: %s", tick.code, error)
+        return []
 
 
 @lru_cache(maxsize=8)

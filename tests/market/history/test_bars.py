@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from market.history.bars import BarMaker
-from market.history.rows import Row, micros
+from market.history.rows import Row, Stand, micros
 from market.history.schema import BARS
 from market.messages import PriceUpdate
 from portfolios.kernel.bars import BarBuilder
@@ -98,3 +98,18 @@ def test_its_bars_are_the_kernels_own(seed: int) -> None:
         assert [(micros(b.timestamp), b.open, b.high, b.low, b.close, b.volume) for b in kernel] == [
             tuple(bar[name] for name in ("timestamp", "open", "high", "low", "close", "volume")) for bar in ours
         ]
+
+
+def test_one_without_a_memory_begins_no_bar_in_its_middle() -> None:
+    ticks = [price(n / 3, 10 + n / 100) for n in range(1, 40)]
+    expected = bars_of(maker(), ticks)
+    asked: list[int] = []
+
+    def earlier(tick: PriceUpdate, place: Stand) -> list[PriceUpdate]:
+        asked.append(place.offset)
+        return ticks[: place.offset]
+
+    late = BarMaker(lambda market: RULES, {}, earlier)
+    found = [named(row) for n, tick in enumerate(ticks[10:], 10) for row in late.add(tick, stand(n))]
+    assert [row for row in found if row["period"] == "1m"] == [bar for bar in expected if bar["log_offset"] >= 9]
+    assert asked == [10]
