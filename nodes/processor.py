@@ -104,6 +104,7 @@ class Processor(NodeThread):
         self._unwritable = ""
         self._sent_at: dict[str, float] = {}
         self._resend_now = threading.Event()
+        self._held: list[Item] = []
         self._held_since = 0.0
         self._pace = Pace()
         self._saved_at = 0.0
@@ -227,6 +228,7 @@ class Processor(NodeThread):
             self.dropped += self._market.dropped
             self.pressure += self._market.pressure
         self._market = self._feedback = None
+        self._held, self._held_since = [], 0.0
         self.context.checkpointer.forget(self.portfolio_id)
 
     # -- starting (N7) -----------------------------------------------------------------------------------------------
@@ -345,9 +347,16 @@ class Processor(NodeThread):
                 self._catch_up_with(run, items)
             if self.stopping.is_set():
                 raise Interrupted
-            run.advance(attached.joins)
+            run.advance({**attached.joins, **self._first_held(consumer)})
         finally:
             reader.close()
+
+    def _first_held(self, consumer: LogConsumer) -> dict[Position, int]:
+        """Where feedback goes on that is held back: it is not decided yet, wherever its queue begins."""
+        if consumer is not self.context.feedback or not self._held:
+            return {}
+        topic, partition, offset = self._held[0].cause
+        return {(topic, partition): offset}
 
     def warm_up(self, run: Runtime, cold: frozenset[str], starts: dict[Position, int], ids: dict[str, str]) -> None:
         """Let it see the past of `cold` codes, up to `starts`."""
@@ -360,7 +369,15 @@ class Processor(NodeThread):
             self.wait_until_allowed()
             if self.stopping.is_set():
                 raise Interrupted
-            self._apply(run, piece)
+            held = len(self._held)
+            if isinstance(piece[0].event, Feedback):
+                piece = self._sift(run, piece)
+            if piece:
+                self._apply(run, piece)
+            if self._held and (told := self._sift(run, [])):
+                self._apply(run, told)
+            assert self._feedback is not None
+            self._feedback.took(held - len(self._held))  # what is held back counts as queued
             if run.intents:
                 self.save()
             self._timers(run, None)
@@ -418,8 +435,11 @@ class Processor(NodeThread):
         if not items:
             return False
         if len(items) > self._pace.size:
-            subscription.put_back(items[self._pace.size :])
-            items = items[: self._pace.size]
+            rest, items = items[self._pace.size :], items[: self._pace.size]
+            if subscription is feedback:
+                self._held[:0] = rest
+            else:
+                subscription.put_back(rest)
         try:
             self._apply(run, items)
         finally:
@@ -432,19 +452,28 @@ class Processor(NodeThread):
         """The oldest feedback, but for what the market's consumer is yet to bring the price of: nobody hears of a fill
         before the price at which it traded, whichever of the two is quicker (SPEC P8). Not longer than a moment, and
         not while it ends: an answer matters more than its place."""
-        items = feedback.pop() or []
+        return self._sift(run, [] if self._held else feedback.pop() or [])
+
+    def _sift(self, run: Runtime, items: list[Item]) -> list[Item]:
+        """Of the feedback that is held back, and then of this, what is due; the rest is held back."""
+        items = self._held + items
+        due = self._are_due(run, items)
+        items, self._held = items[:due], items[due:]
+        return items
+
+    def _are_due(self, run: Runtime, items: list[Item]) -> int:
+        """How many of these, from the first on."""
         for number, item in enumerate(items):
             if self.stopping.is_set() or not _is_early(item, run):
                 continue
             now = time.monotonic()
             self._held_since = self._held_since or now
-            if now - self._held_since >= _PATIENCE:
-                break
-            feedback.put_back(items[number:])
-            return items[:number]
+            if now - self._held_since < _PATIENCE:
+                return number
+            break
         if items:
             self._held_since = 0.0
-        return items
+        return len(items)
 
     def _apply(self, run: Runtime, items: list[Item]) -> None:
         begun = time.monotonic()

@@ -210,6 +210,55 @@ def test_a_fill_whose_price_does_not_come_is_booked_after_a_moment(
     assert run.portfolio.pseq == 1
 
 
+def test_a_successor_too_sees_the_price_before_the_fill(
+    scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = new_code()
+    processor = scene.portfolio(code)
+    run, *_ = scene.begin(processor)
+    processor.save(wait=True)
+    processor._leave()
+    topic, partition = position_of(code)
+    start = scene.log.end((topic, partition))
+    scene.log.ticks(code, range(1))
+    for told in (
+        answer(1, "o", processor.portfolio_id),
+        replace_seen(fill(2, "o", processor.portfolio_id), f"{topic}:{partition}:{start}"),
+        answer(3, "o", processor.portfolio_id),
+    ):
+        scene.log.raw(topics.ORDERS_FEEDBACK, processor.portfolio_id, encode(told))
+    applied: list[object] = []
+    apply = Kernel.apply
+
+    def watched(self: Kernel, event: Any, cause: Cause) -> Any:
+        applied.append(getattr(event, "pseq", "price"))
+        return apply(self, event, cause)
+
+    monkeypatch.setattr(Kernel, "apply", watched)
+    successor = Processor(scene.context, processor.portfolio_id, 1)
+    run, market, feedback = scene.begin(successor)
+    drain(successor, run, market, feedback)
+    assert applied == [1, "price", 2, 3]
+    place = scene.context.feedback_position(processor.portfolio_id)
+    assert run.next_offset(place) == scene.log.end(place)
+    assert feedback.queued == market.queued == 0
+
+
+def test_what_is_held_back_at_the_start_is_not_past_in_the_checkpoint(scene: Scene, new_code: NewCode) -> None:
+    code = new_code()
+    processor = scene.portfolio(code)
+    scene.begin(processor)
+    processor._leave()
+    topic, partition = position_of(code)
+    place = scene.context.feedback_position(processor.portfolio_id)
+    first = scene.log.end(place)
+    early = replace_seen(fill(1, "o", processor.portfolio_id), f"{topic}:{partition}:{10**9}")
+    scene.log.raw(topics.ORDERS_FEEDBACK, processor.portfolio_id, encode(early))
+    scene.begin(Processor(scene.context, processor.portfolio_id, 1))
+    saved = Checkpoint.objects.get(portfolio_id=processor.portfolio_id)
+    assert (saved.pseq, saved.offsets[place[0]][str(place[1])]) == (0, first)
+
+
 @pytest.mark.parametrize("seen", ["", "nowhere", "a:b:c", "another.topic:0:7"])
 def test_what_says_nothing_of_its_prices_waits_for_none(scene: Scene, new_code: NewCode, seen: str) -> None:
     processor = scene.portfolio(new_code())
