@@ -122,11 +122,7 @@ def settle(portfolio_id: str) -> bool:
     """
     now = datetime.now(UTC)
     with transaction.atomic():
-        # The lock: whoever becomes its owner waits, and so does another who wants to do the same as we.
-        assignment = Assignment.objects.select_for_update().filter(portfolio_id=portfolio_id).first()
-        if assignment is None:
-            raise not_found(portfolio_id)
-        if assignment.node_id:
+        if _locked_assignment(portfolio_id).node_id:
             return False
         waiting = pending(portfolio_id)
         loaded = checkpoints.load(portfolio_id) if waiting else None
@@ -206,9 +202,10 @@ def _ask(
         faults.append(Fault("request_id", f"must be a UUID, got {request_id!r}"))
     if faults:
         raise InvalidConfig(faults)
-    get(portfolio_id)
     fields = {"kind": kind, "reason": reason.strip(), "author": user_of(author), **what}
     with transaction.atomic():
+        # Before the row is written, so that of two who ask at once neither holds what the other waits for.
+        _locked_assignment(portfolio_id)
         if request_id is None:
             asked = Adjustment.objects.create(portfolio_id=portfolio_id, **fields)
         else:
@@ -220,6 +217,17 @@ def _ask(
         settle(portfolio_id)
     asked.refresh_from_db()
     return _or_refused(asked)
+
+
+def _locked_assignment(portfolio_id: str) -> Assignment:
+    """Until the transaction ends whoever becomes its owner waits, and so does another who wants to do the same as we.
+
+    Raises NotFound.
+    """
+    assignment = Assignment.objects.select_for_update().filter(portfolio_id=portfolio_id).first()
+    if assignment is None:
+        raise not_found(portfolio_id)
+    return assignment
 
 
 def _or_refused(asked: Adjustment) -> Adjustment:
