@@ -230,6 +230,8 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 
 # What opens history as a backtest's prices: portfolios lies below market, and knows it by this name alone.
 GINKGO_HISTORY = "market.history.source.open_history"
+# What judges a backtest's orders as the engine would, by its name for the same reason.
+GINKGO_PRETRADE = "market.backtest_gate.EngineGate"
 
 
 def GINKGO_RESOLVE() -> Addresses:

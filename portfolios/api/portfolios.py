@@ -131,11 +131,11 @@ class OnePortfolio(ApiView):
         portfolio = _mine(request, portfolio_id)
         versions.compare(portfolio, versions.expected(request, body))
         name = body.get("name", portfolio.name).strip()
-        if name != portfolio.name:
-            audit.record(request, "portfolio.rename", portfolio.id, {"name": (portfolio.name, name)})
+        renamed = {"name": (portfolio.name, name)} if name != portfolio.name else {}
+        if renamed:
             portfolio.name = name
             portfolio.save(update_fields=["name", "updated_at"])
-        return _changed(request, portfolio, merged(portfolio.config, body.get("config", {})))
+        return _changed(request, portfolio, merged(portfolio.config, body.get("config", {})), renamed)
 
     @route("portfolio_delete", "Take it away for good", tag=TAG, scope=TRADE, writes=True, versioned=True, status=204)
     def delete(self, request: Request, portfolio_id: str) -> Response:
@@ -187,7 +187,12 @@ def _mine(request: Request, portfolio_id: str) -> Portfolio:
     return locked(portfolio_id)
 
 
-def _changed(request: Request, portfolio: Portfolio, config: dict[str, Any]) -> Response:
+def _changed(
+    request: Request,
+    portfolio: Portfolio,
+    config: dict[str, Any],
+    renamed: Mapping[str, tuple[Any, Any]] = audit.NO_CHANGE,
+) -> Response:
     components.check(config, portfolio.config)
     before = portfolio.config
     try:
@@ -195,7 +200,8 @@ def _changed(request: Request, portfolio: Portfolio, config: dict[str, Any]) -> 
     except InvalidConfig as error:
         raise invalid(within_config(error.faults)) from None
     differences = {change.path: (change.before, change.after) for change in configs.diff(before, changed.config)}
-    audit.record(request, "portfolio.update", portfolio.id, {f"config.{k}": v for k, v in differences.items()})
+    changes = {**renamed, **{f"config.{path}": values for path, values in differences.items()}}
+    audit.record(request, "portfolio.update", portfolio.id, changes)
     if not differences:
         message, status = "Portfolio config is as it was", str(changed.status)
     elif changed.desired_state == DesiredState.RUNNING:

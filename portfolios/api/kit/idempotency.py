@@ -30,10 +30,10 @@ _ABANDONED = timedelta(seconds=60)
 """After which a request without an answer is taken to have died with its process."""
 
 
-def once(request: Request, body: Any, work: Callable[[], Response]) -> Response:
+def once(request: Request, body: Any, work: Callable[[], Response], atomic: bool) -> Response:
     """`work()`, or its stored answer. Raises ApiError; whatever `work` raises frees the key again.
 
-    Inside a transaction the key, the work and its answer are committed together, or none of them is.
+    `atomic`: inside a transaction, in which the key, the work and its answer are committed together, or none of them.
     """
     key = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if key is None or request.method != "POST":
@@ -43,12 +43,12 @@ def once(request: Request, body: Any, work: Callable[[], Response]) -> Response:
     now = datetime.now(UTC)
     mine = _take(request, hashlib.sha256(key.encode()).hexdigest(), _fingerprint(request, body), now)
     if mine.status is not None:
-        stored = msgspec.json.decode(mine.answer) if mine.answer else None
+        stored = msgspec.Raw(mine.answer.encode()) if mine.answer else None
         return Response(stored, mine.status, headers={**mine.headers, "Idempotent-Replayed": "true"})
     try:
         response = work()
     except BaseException:
-        if not transaction.get_connection().in_atomic_block:
+        if not atomic:
             IdempotencyRecord.objects.filter(pk=mine.pk).delete()
         raise
     mine.status, mine.headers = response.status_code, _told(response.headers)

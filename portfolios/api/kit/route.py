@@ -114,7 +114,7 @@ def route(
                 return response
 
             with transaction.atomic() if atomic else nullcontext():
-                return idempotency.once(request, kwargs.get("body"), work)
+                return idempotency.once(request, kwargs.get("body"), work, atomic)
 
         run.scope = scope  # type: ignore[attr-defined]
         described: Method = extend_schema(
