@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import NAMESPACE_URL, uuid5
+
+from django.conf import settings
+from django.utils.module_loading import import_string
 
 from portfolios import configs
 from portfolios.backtest.engine import SLIPPAGE_RATE, Backtest, Gate, Hear
@@ -22,12 +25,22 @@ from portfolios.calendars import trading_days
 from portfolios.errors import InvalidConfig
 from portfolios.kernel.codes import market_of
 from portfolios.kernel.config import Fault, PortfolioConfig, parse
+from portfolios.kernel.events import Feedback
 from portfolios.kernel.money import to_units
+from portfolios.kernel.orders import Order
 from portfolios.kernel.portfolio import Portfolio
 from portfolios.kernel.rules import rules_for
 
 NOBODY = str(uuid5(NAMESPACE_URL, "ginkgo:backtest"))
 """The portfolio id of a run that is of no portfolio: order ids are made from it."""
+
+
+class Judge(Protocol):
+    """Judges the orders of one backtest (`Gate`) by what it hears of them. An upper layer's, known by its name in the
+    settings alone."""
+
+    def __call__(self, order: Order, portfolio: Portfolio) -> str | None: ...
+    def hear(self, feedback: Feedback) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -86,15 +99,21 @@ def run_backtest(
     return result
 
 
+def run_as_live(setup: Setup, home: Path, progress: Callable[[float], None] | None = None) -> Result:
+    """`run_backtest` with the engine's own pre-trade checks: what the engine would reject is rejected here."""
+    judge: Judge = import_string(settings.GINKGO_PRETRADE)()
+    return run_backtest(setup, home, progress=progress, gate=judge, hear=judge.hear)
+
+
 def _checked(setup: Setup) -> PortfolioConfig:
     cash, faults = configs.cash_of(setup.initial_cash)
-    faults += configs.faults_of(setup.config, setup.market or _market(setup.config))
+    faults += configs.faults_of(setup.config, setup.market or market_of_config(setup.config))
     if faults or cash is None:
         raise InvalidConfig(faults)
     return parse(setup.config)
 
 
-def _market(config: Any) -> str:
+def market_of_config(config: Any) -> str:
     """That of its first code; what is wrong with the codes, the config's own checks say."""
     codes = config.get("codes") if isinstance(config, Mapping) else None
     if not isinstance(config, Mapping):
