@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from market.messages import Alert
@@ -51,7 +51,7 @@ def added(kinds: list[dict[str, Any]], alerts: Iterable[Alert]) -> list[dict[str
     return list(merged.values())
 
 
-def title(kinds: list[Mapping[str, Any]]) -> str:
+def title(kinds: Sequence[Mapping[str, Any]]) -> str:
     """One line: the worst kind, and how many more alerts there are."""
     if not kinds:
         return "Ginkgo Live"
@@ -60,7 +60,7 @@ def title(kinds: list[Mapping[str, Any]]) -> str:
     return f"[{first['severity']}] {first['alert_type']}: {first['source']}" + (f" (+{more:,})" if more else "")
 
 
-def body(kinds: list[Mapping[str, Any]]) -> str:
+def body(kinds: Sequence[Mapping[str, Any]]) -> str:
     """Two lines a kind, the worst and of those the rarest first; times in UTC."""
     lines = []
     for kind in _worst_first(kinds)[:_LINES]:
@@ -91,7 +91,7 @@ def _key(kind: Mapping[str, Any]) -> tuple[str, ...]:
     return (kind["alert_type"], kind["source"], kind["severity"], kind["portfolio_id"])
 
 
-def _worst_first(kinds: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _worst_first(kinds: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     # What came once among what came by the hundred is the more likely cause.
     return sorted(kinds, key=lambda kind: (-SEVERITIES.index(kind["severity"]), kind["count"]))
 

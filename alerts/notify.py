@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from alerts import digest
 from alerts.models import LogPlace, Notification, Rule
@@ -25,19 +25,39 @@ log = logging.getLogger(__name__)
 
 
 class Notifier:
-    """`noted` is called after notifications have been noted, so that they leave at once."""
+    """`noted` is called after notifications have been noted, so that they leave at once. `unnoted` is given, once each,
+    the alerts that cannot be noted because the database is away.
+    """
 
     name = "notifier"
 
-    def __init__(self, noted: Callable[[], None], clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        noted: Callable[[], None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        unnoted: Callable[[Sequence[Alert], datetime], object] = lambda alerts, now: None,
+    ) -> None:
         self._noted = noted
         self._clock = clock
+        self._unnoted = unnoted
+        self._told: tuple[str, int, int] | None = None
 
     def place(self, log_id: str) -> Mapping[int, int]:
         kept = LogPlace.objects.filter(name=self.name, log=log_id).first()
         return _offsets(kept) if kept is not None else {}
 
     def take(self, log_id: str, batch: Sequence[Arrived], upto: Mapping[int, int]) -> None:
+        try:
+            self._note(log_id, batch, upto)
+        except DatabaseError:
+            # The same batch comes again until it can be noted.
+            place = (log_id, batch[0].partition, batch[0].offset) if batch else None
+            if place is not None and place != self._told:
+                self._told = place
+                self._unnoted([each.alert for each in batch], self._clock())
+            raise
+
+    def _note(self, log_id: str, batch: Sequence[Arrived], upto: Mapping[int, int]) -> None:
         LogPlace.objects.get_or_create(name=self.name)
         with transaction.atomic():
             # Locked for the transaction: a second notifier waits here, and then finds the batch done.

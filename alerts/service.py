@@ -9,7 +9,8 @@ from collections.abc import Callable
 from django.db import close_old_connections
 
 from alerts.delivery import Delivery
-from alerts.notify import Notifier
+from alerts.emergency import Emergency
+from alerts.notify import Notifier, wanted
 from alerts.store import AlertStore
 from alerts.stream import AlertReader, Recorder
 from market.alerting import Alerter
@@ -31,11 +32,13 @@ def run_alerts(stop: threading.Event) -> None:
     store = AlertStore()
     delivery = Delivery(stop)
     recorder = AlertReader(Recorder(store), stop, _Poison())
-    notifier = AlertReader(Notifier(delivery.wake), stop)
+    emergency = Emergency(stop, wanted)
+    notifier = AlertReader(Notifier(delivery.wake, unnoted=emergency.tell), stop)
     threads = [
         _Thread("alerts_recorder", recorder.run),
         _Thread("alerts_notifier", notifier.run),
         _Thread("alerts_delivery", delivery.run),
+        _Thread("alerts_emergency", emergency.run),
     ]
     for thread in threads:
         thread.start()
