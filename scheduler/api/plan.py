@@ -21,7 +21,7 @@ from scheduler.api import shapes
 from scheduler.models import Node, Plan, PlannedMove
 
 TAG = "scheduler"
-_NO_PLAN = {"version": 0, "created_at": None, "trigger": "", "moves": [], "unplaced": {}}
+_NO_PLAN: Mapping[str, Any] = {"version": 0, "created_at": None, "trigger": "", "moves": [], "unplaced": {}}
 _SORTED_BY = {"name": "portfolio__name"}
 
 
