@@ -21,6 +21,7 @@ import pytest
 from ginkgo_site.supervisor.detach import command
 from market import topic_admin
 from market.bus import make_producer
+from market.history import status
 from market.history.bars import BarMaker
 from market.history.queries import Question
 from market.history.reader import HistoryAway, Reader
@@ -72,14 +73,6 @@ class Writer:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(20)
-
-    def status(self) -> dict[str, object]:
-        done = subprocess.run(
-            command("history", "status", "--json"), env=self._environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        found: dict[str, object] = json.loads(done.stdout)
-        return found
 
 
 class Story:
@@ -265,22 +258,24 @@ def test_away_and_killed_every_row_is_in_clickhouse_exactly_once(
 def test_the_status_says_who_writes_what_there_is_and_how_far_behind_it_is(
     topics: RunningStack, story: Story, tmp_path: Path
 ) -> None:
-    writer = Writer(topics, tmp_path, {})
+    writer = Writer(topics, tmp_path, {"GINKGO_HISTORY__SPOOL": str(topics.home / "history")})
     try:
         writer.start()
         story.tell(20)
-        eventually(lambda: writer.status()["lag"] == 0, timeout=60, interval=1.0)
-        eventually(lambda: look(writer.spool).rows == 0, timeout=10)
-        found = writer.status()
-        assert (found["state"], found["server"]) == ("running", "up")
-        assert found["rows"]["ticks"] >= 20  # type: ignore[index]
-        second = subprocess.run(
-            command("history", "run"), env=writer._environment, capture_output=True, text=True, check=False, timeout=30
-        )
+
+        def caught_up() -> bool:
+            found = status.read()
+            assert (found["state"], found["server"]) == ("running", "up"), found
+            assert (found["lag"], found["spool"]["rows"]) == (0, 0), found
+            return True
+
+        eventually(caught_up, timeout=90, interval=0.5)
+        assert status.read()["rows"]["ticks"] >= 20
+        second = topics.run("history", "run")
         assert second.returncode == 1 and "already" in second.stderr and len(second.stderr.splitlines()) == 1
         assert writer.stop() == 0
         story.tell(5)
-        stopped = writer.status()
-        assert stopped["state"] == "stopped" and stopped["lag"] >= 5  # type: ignore[operator]
+        stopped = json.loads(topics.run("history", "status", "--json").stdout)
+        assert stopped["state"] == "stopped" and stopped["lag"] >= 5
     finally:
         writer.kill()
