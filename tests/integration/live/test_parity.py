@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import random
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -20,9 +22,9 @@ from market.feeds.simulation import SimulationFeed
 from portfolios.backtest import recorded
 from portfolios.calendars import trading_days
 from portfolios.kernel.events import Cause, PriceUpdate
-from tests.market.engine_support import engine
+from tests.market.engine_support import Engine, engine
 from tests.support import eventually
-from tests.support.cluster import Cluster
+from tests.support.cluster import Cluster, NodeProcess
 from tests.support.stack import RunningStack
 
 pytestmark = pytest.mark.servers
@@ -111,17 +113,22 @@ INTRADAY = [
 ]
 
 
-NO_HISTORY = {"GINKGO_CLICKHOUSE__HOST": "127.0.0.1", "GINKGO_CLICKHOUSE__PORT": "1"}
-"""Other tests may have filled this home's: nobody is warmed up with theirs."""
+ENGINE = {"GINKGO_BROKERS__SIMULATION__SAVE_CURSORS": "0"}
+# Without history: other tests may have filled this home's, and nobody is to be warmed up with theirs.
+NODE = {
+    "GINKGO_NODE__CHECKPOINT_INTERVAL": "0.001",
+    "GINKGO_CLICKHOUSE__HOST": "127.0.0.1",
+    "GINKGO_CLICKHOUSE__PORT": "1",
+}
 
 
 @pytest.fixture(scope="module")
-def processes(cluster: Cluster, stack: RunningStack) -> Iterator[str]:
-    """An engine and a node that write down at once how far they are; the node's id."""
-    with engine(stack, GINKGO_BROKERS__SIMULATION__SAVE_CURSORS="0"):
-        node = cluster.start("parity", GINKGO_NODE__CHECKPOINT_INTERVAL="0.001", **NO_HISTORY)
-        yield node.node_id
-        node.stop()
+def node(cluster: Cluster, stack: RunningStack) -> Iterator[NodeProcess]:
+    """With an engine, and both write down at once how far they are."""
+    with engine(stack, **ENGINE):
+        running = cluster.start("parity", **NODE)
+        yield running
+        running.stop()
 
 
 def play(
@@ -131,8 +138,10 @@ def play(
     ticks: list[PriceUpdate],
     configs: list[dict[str, Any]],
     cash: int,
+    meanwhile: Callable[[threading.Event], None] = lambda _over: None,
 ) -> Run:
-    """Lets a node and an engine, real processes both, trade the stream in lock step, and records it from the log."""
+    """Lets a node and an engine, real processes both, trade the stream in lock step, and records it from the log.
+    `meanwhile` does what it likes to them, until its event is set."""
     stream, record = stack.home / f"stream-{len(ticks)}.csv", stack.home / f"recorded-{len(ticks)}.csv"
     with stream.open("w", newline="") as file:
         recorded.write(((tick, Cause("", 0, 0)) for tick in ticks), file)
@@ -142,9 +151,14 @@ def play(
     since, begun = datetime.now(UTC).isoformat(), time.monotonic()
     only = [word for each in portfolios for word in ("--portfolio", each)]
     source = ("--source", "replay", "--file", str(stream), "--rewind", "--lock-step")
+    over = threading.Event()
+    other = threading.Thread(target=meanwhile, args=(over,))
+    other.start()
     fed = stack.run("feed", "start", *source, *only, timeout=900)
-    assert fed.returncode == 0, fed.stderr
     seconds = time.monotonic() - begun
+    over.set()
+    other.join()
+    assert fed.returncode == 0, fed.stderr
     done = stack.run("feed", "record", str(record), "--since", since)
     assert done.returncode == 0, done.stderr
     for each in portfolios:
@@ -184,15 +198,15 @@ def the_same(run: Run, stack: RunningStack) -> list[dict[str, Any]]:
     """What was compared, once it is found to be the same to the byte."""
     found = run.compare(stack)
     print(f"{run.ticks} ticks in {run.seconds:.0f} s", [(each["live"], each["refused"]) for each in found])
-    assert [each["differences"] for each in found] == [[], [], []]
+    assert [each["differences"] for each in found] == [[]] * len(found)
     assert run.live() == run.backtest()
     return found
 
 
 def test_two_months_of_the_sample_trade_live_as_in_a_backtest(
-    cluster: Cluster, stack: RunningStack, processes: str, tmp_path: Path
+    cluster: Cluster, stack: RunningStack, node: NodeProcess, tmp_path: Path
 ) -> None:
-    run = play(cluster, stack, processes, sample(date(2026, 8, 19)), DAILY, 2_000_000)
+    run = play(cluster, stack, node.node_id, sample(date(2026, 8, 19)), DAILY, 2_000_000)
     found = the_same(run, stack)
     assert run.ticks > 250
     assert all(each["live"]["fills"] >= 10 for each in found)
@@ -212,10 +226,10 @@ def test_two_months_of_the_sample_trade_live_as_in_a_backtest(
 
 
 def test_a_market_with_volumes_trades_live_as_in_a_backtest(
-    cluster: Cluster, stack: RunningStack, processes: str
+    cluster: Cluster, stack: RunningStack, node: NodeProcess
 ) -> None:
     """Partial fills, cancels that cross the fills of the price they are decided on, and orders the engine refuses."""
-    run = play(cluster, stack, processes, simulation(first=date(2026, 11, 2), days=3), INTRADAY, 30_000_000)
+    run = play(cluster, stack, node.node_id, simulation(first=date(2026, 11, 2), days=3), INTRADAY, 30_000_000)
     found = the_same(run, stack)
     told = b"".join(run.live())
     assert told.count(b'"order_partially_filled"') > 20
@@ -226,9 +240,37 @@ def test_a_market_with_volumes_trades_live_as_in_a_backtest(
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_two_years_of_the_sample_trade_live_as_in_a_backtest(
-    cluster: Cluster, stack: RunningStack, processes: str
+    cluster: Cluster, stack: RunningStack, node: NodeProcess
 ) -> None:
-    run = play(cluster, stack, processes, sample(date(2024, 10, 19)), DAILY, 2_000_000)
+    run = play(cluster, stack, node.node_id, sample(date(2024, 10, 19)), DAILY, 2_000_000)
     found = the_same(run, stack)
     assert run.ticks > 3000
     assert all(each["live"]["fills"] > 100 for each in found)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_nodes_and_engines_that_are_killed_change_nothing(cluster: Cluster, stack: RunningStack) -> None:
+    """Kill -9 at any moment: what the successors do is what would have been done."""
+    chance, engines = random.Random(11), [Engine(stack, **ENGINE)]
+    nodes = [cluster.start("parity-killed", **NODE)]
+
+    def kill(over: threading.Event) -> None:
+        while not over.wait(chance.uniform(2, 12)):
+            if chance.random() < 0.25:
+                engines[-1].kill()
+                engines.append(Engine(stack, **ENGINE))
+                engines[-1].wait_until_ready()
+            else:
+                nodes[-1].kill()
+                nodes.append(cluster.start("parity-killed", **NODE))
+
+    try:
+        ticks = simulation(first=date(2026, 12, 1), days=6)
+        run = play(cluster, stack, "parity-killed", ticks, INTRADAY[:2], 30_000_000, kill)
+    finally:
+        engines[-1].kill()
+        nodes[-1].kill()
+    print(f"{len(nodes) - 1} nodes and {len(engines) - 1} engines killed")
+    the_same(run, stack)
+    assert len(nodes) > 3 and len(engines) > 1
