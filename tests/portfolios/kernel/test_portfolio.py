@@ -367,13 +367,14 @@ def test_futures_can_be_sold_first_and_hold_margin():
     portfolio = market.portfolio
     position = portfolio.positions[code]
     assert (position.volume, position.available, position.unrealised) == (-2, 0, to_units(2 * 300 * 100))
-    assert portfolio.cash == to_units(3_000_000)
+    opening, closing = to_units(2 * 300 * 4000 * 0.000023), to_units(54.51)  # the exchange's fees
+    assert portfolio.cash == to_units(3_000_000) - opening
     assert portfolio.margin == to_units(2 * 300 * 3900 * 0.12)
-    assert portfolio.total_value == to_units(3_060_000)
+    assert portfolio.total_value == to_units(3_060_000) - opening
     market.closes([3950.0], code, start=3)
     assert [(fill.direction, fill.volume) for fill in market.fills] == [(SELL, 2), (BUY, 2)]
     assert portfolio.positions == {}
-    assert portfolio.cash == portfolio.total_value == to_units(3_030_000)
+    assert portfolio.cash == portfolio.total_value == to_units(3_030_000) - opening - closing
 
 
 def test_opposite_signals_of_one_code_cancel_out():

@@ -154,7 +154,7 @@ def test_rules_judge_short_positions_by_their_own_loss():
     assert [order.direction for order in short.orders] == [SELL]
     short.closes([4080.0], code, start=3)
     assert [order.direction for order in short.orders] == [SELL, BUY]
-    assert short.portfolio.total_value == to_units(5_000_000 - 2 * 300 * 80)
+    assert short.portfolio.total_value == to_units(5_000_000 - 2 * 300 * 80) - short.portfolio.fees
 
 
 @settings(max_examples=150, deadline=None)
