@@ -55,6 +55,8 @@ class Place(NamedTuple):
     offset: int
 
 
+_TOLD = "timestamp, recorded_at, log_partition, log_offset"
+"""In the order of time; what is of one moment, as it was told."""
 _MOMENTS = frozenset({"timestamp", "begins", "ends", "recorded_at"})
 
 TICK = (
@@ -81,7 +83,7 @@ def ticks(
     or later in the same log."""
     return _ask(
         d, "ticks", TICK, [d.among("code", "codes"), *_between(d, start, end), *_before(d, before)],
-        "timestamp, recorded_at, log_partition, log_offset",
+        _TOLD,
         codes=d.several(codes), start=start, end=end, **_place(before),
     )  # fmt: skip
 
@@ -91,7 +93,7 @@ def bars(d: Dialect, codes: Sequence[str], period: str, start: int | None, end: 
     return _ask(
         d, "bars", BAR,
         [d.among("code", "codes"), f"period = {d.parameter('period')}", *_between(d, start, end)],
-        "timestamp, code",
+        _TOLD,
         codes=d.several(codes), period=period, start=start, end=end,
     )  # fmt: skip
 

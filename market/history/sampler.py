@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import redis
 from django.db import Error as DatabaseError
-from django.db import close_old_connections, connection
+from django.db import connection
 
 from market.alerting import Throttle
 from market.feeds.worker import Worker
@@ -69,8 +69,8 @@ class Sampler(Worker):
         except (DatabaseError, redis.RedisError, livestate.RedisUnavailable) as error:
             if self._throttle.allows("away", 60):
                 log.warning("No samples of equity and positions for now: %s", error)
-            connection.close()
-        close_old_connections()
+            if isinstance(error, DatabaseError):
+                connection.close()  # the next look begins with a new one
         count = sum(map(len, self._rows.values()))
         if count >= self._batch_rows or time.monotonic() - self._since >= self._batch_seconds:
             self._flush()

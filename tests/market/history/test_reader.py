@@ -39,10 +39,10 @@ def test_a_tick_is_read_as_it_was_written(store: Store, address: str) -> None:
 
 
 def test_bars_of_a_period(store: Store, address: str) -> None:
-    store.insert("bars", [bar(0), bar(1, 10.5), bar(1, 10.5, OTHER), bar(1, period="1h"), bar(2)])
+    store.insert("bars", [bar(0), bar(1, 10.5), bar(1, 10.5, OTHER, recorded_at=NOW + 1), bar(1, period="1h"), bar(2)])
     with Reader(address) as reader:
         found = list(reader.bars([CODE, OTHER], at(0) + timedelta(days=1), at(0) + timedelta(days=2)))
-    assert [(each.code, each.close) for each in found] == [(OTHER, 10.5), (CODE, 10.5)]
+    assert [(each.code, each.close) for each in found] == [(CODE, 10.5), (OTHER, 10.5)]
     assert (found[0].open, found[0].high, found[0].low, found[0].volume, found[0].prev_close) == (9.5, 11, 9, 700, 9.9)
     assert found[0].begins < found[0].timestamp < found[0].ends
     assert found[0].tick().price == 10.5 and found[0].tick().timestamp == found[0].timestamp
