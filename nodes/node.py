@@ -234,7 +234,7 @@ class Node:
             self._refused.pop(order.target_id, None)
             return wake(order)
 
-        names = ("portfolio.stop", "portfolio.migrate_in", "node.drain", "node.enable")
+        names = ("portfolio.stop", "portfolio.adjust", "portfolio.migrate_in", "node.drain", "node.enable")
         return {
             **dict.fromkeys(names, wake),
             **dict.fromkeys(("portfolio.start", "portfolio.reload"), try_again),

@@ -19,7 +19,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from portfolios import books, checkpoints, configs
+from portfolios import books, checkpoints, configs, signals
 from portfolios.errors import Conflict, InvalidConfig, Refused
 from portfolios.kernel.codes import MARKETS, fault_of
 from portfolios.kernel.config import Fault
@@ -216,6 +216,8 @@ def _ask(
                 raise Conflict(f"request {request_id} was made before with other contents")
         settle(portfolio_id)
     asked.refresh_from_db()
+    if asked.state == AdjustmentState.PENDING:
+        signals.tell(signals.adjustment_asked, portfolio_id)
     return _or_refused(asked)
 
 

@@ -19,6 +19,9 @@ desired_state_changed = Signal()
 config_changed = Signal()
 """portfolio_id, version: there is a newer configuration, or the owner asks to load the newest again."""
 
+adjustment_asked = Signal()
+"""portfolio_id: a deposit or a correction waits for the node that runs it."""
+
 
 def tell(signal: Signal, portfolio_id: str, **facts: Any) -> None:
     """After the commit, and whatever a receiver does: its failure is logged and must not undo what was written."""

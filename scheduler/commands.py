@@ -19,12 +19,16 @@ log = logging.getLogger(__name__)
 PORTFOLIO_START = "portfolio.start"
 PORTFOLIO_STOP = "portfolio.stop"
 PORTFOLIO_RELOAD = "portfolio.reload"
+PORTFOLIO_ADJUST = "portfolio.adjust"
 MIGRATE_OUT = "portfolio.migrate_out"
 MIGRATE_IN = "portfolio.migrate_in"
 NODE_DRAIN = "node.drain"
 NODE_SHUTDOWN = "node.shutdown"
 COMMAND_TYPES = frozenset(
-    {PORTFOLIO_START, PORTFOLIO_STOP, PORTFOLIO_RELOAD, MIGRATE_OUT, MIGRATE_IN, NODE_DRAIN, NODE_SHUTDOWN}
+    {
+        *(PORTFOLIO_START, PORTFOLIO_STOP, PORTFOLIO_RELOAD, PORTFOLIO_ADJUST),
+        *(MIGRATE_OUT, MIGRATE_IN, NODE_DRAIN, NODE_SHUTDOWN),
+    }
 )
 
 EXECUTE = "nodes.tasks.execute"

@@ -39,16 +39,19 @@ def on_desired_state_changed(sender: Any, **_: Any) -> None:
 
 def on_config_changed(sender: Any, portfolio_id: str, version: int, **_: Any) -> None:
     """A newer configuration: whoever runs the portfolio is told, and finds out by itself if it is not."""
-    transaction.on_commit(partial(_send_reload, portfolio_id, version))
+    transaction.on_commit(partial(_send, commands.PORTFOLIO_RELOAD, portfolio_id, {"version": version}))
+
+
+def on_adjustment_asked(sender: Any, portfolio_id: str, **_: Any) -> None:
+    """A deposit waits: whoever runs the portfolio is told, and finds it by itself if it is not."""
+    transaction.on_commit(partial(_send, commands.PORTFOLIO_ADJUST, portfolio_id, {}))
 
 
 def _tick_for_a_portfolio() -> None:
     request_tick("desired state changed")
 
 
-def _send_reload(portfolio_id: str, version: int) -> None:
+def _send(command_type: str, portfolio_id: str, params: dict[str, Any]) -> None:
     owner = Assignment.objects.filter(portfolio_id=portfolio_id).exclude(node_id="").first()
     if owner is not None:
-        commands.send(
-            commands.PORTFOLIO_RELOAD, portfolio_id, owner.node_id, owner.epoch, {"version": version}, "owner"
-        )
+        commands.send(command_type, portfolio_id, owner.node_id, owner.epoch, params, "owner")

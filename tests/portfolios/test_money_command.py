@@ -114,7 +114,7 @@ def test_all_of_them_are_listed_within_eighty_columns(run: Any, portfolio: Portf
     refusal("portfolio", "withdraw", "First", "999999999", "--reason", "too much")
     table = run("portfolio", "adjustments", "First")
     assert max(len(line) for line in table.splitlines()) <= 80
-    for word in ("deposit", "refused", "applied", "admin", "withdrawal"):
+    for word in ("deposit", "refused", "admin", "withdrawal", "+123,456,789.12", "600519.SH"):
         assert word in table
     assert [a["state"] for a in json.loads(run("portfolio", "adjustments", "First", "--json"))] == [
         "refused", "applied", "applied",

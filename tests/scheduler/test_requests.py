@@ -49,3 +49,13 @@ def test_a_new_configuration_is_told_to_the_node_that_runs_it(
     (sent,) = herd.queue("n1")
     assert (sent["command_type"], sent["target_id"], sent["epoch"]) == ("portfolio.reload", "p1", 3)
     assert sent["params"] == {"version": 2}
+
+
+def test_a_deposit_is_told_to_the_node_that_runs_it(
+    herd: Herd, portfolio: Make, django_capture_on_commit_callbacks: Capture
+) -> None:
+    portfolio("p1", "n1", 3)
+    with django_capture_on_commit_callbacks(execute=True):
+        services.deposit("p1", 5, "r", "trader")
+    (sent,) = herd.queue("n1")
+    assert (sent["command_type"], sent["target_id"], sent["epoch"]) == ("portfolio.adjust", "p1", 3)

@@ -26,13 +26,15 @@ class Looking(TyperCommand):
         if as_json:
             return print_json(found)
         rows = [
-            (p["id"][:8], p["name"], _account(p), p["status"], p["node_id"], p["cash"], p["total_value"]) for p in found
+            (p["id"][:8], f"{p['name']}\n{_account(p)}", p["status"], p["node_id"], p["cash"], p["total_value"])
+            for p in found
         ]
         return print_table(
             "Portfolios",
-            ("Id", "Name", "Account", "Status", "Node", "Cash", "Value"),
+            ("Id", "Name\naccount", "Status", "Node", "Cash", "Value"),
             rows,
             right=("Cash", "Value"),
+            fixed=("Id", "Status"),
         )
 
     @command()
@@ -83,7 +85,7 @@ _APART = ("config", "decisions")
 
 
 def _account(found: dict[str, Any]) -> str:
-    return f"{found['account']} LIVE" if found["account_kind"] == "live" else str(found["account"])
+    return f"{found['account']} {'LIVE' if found['account_kind'] == 'live' else ''}".strip()
 
 
 def _decisions(portfolio_id: str, limit: int) -> list[dict[str, Any]] | None:

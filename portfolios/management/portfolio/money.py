@@ -93,15 +93,14 @@ class Money(TyperCommand):
             (
                 a["requested_at"].strftime("%Y-%m-%d %H:%M"),
                 a["author"],
-                a["kind"],
-                f"{a['volume']:+,} {a['code']}" if a["code"] else f"{a['amount']:+,.2f}",
-                a["state"],
+                a["kind"] if a["state"] == AdjustmentState.APPLIED else f"{a['kind']} {a['state']}",
+                f"{a['volume']:+,}\n{a['code']}" if a["code"] else f"{a['amount']:+,.2f}",
                 f"{a['reason']} ({a['outcome']})" if a["outcome"] else a["reason"],
             )
             for a in found
         ]
-        columns = ("When", "Who", "What", "How much", "State", "Why")
-        return print_table(f"{portfolio}: adjustments", columns, rows, fixed=("When", "What", "State"))
+        columns = ("When", "Who", "What", "How much", "Why")
+        return print_table(f"{portfolio}: adjustments", columns, rows, fixed=("When", "How much"))
 
 
 def _tell(portfolio: Portfolio, asked: Adjustment, wait: float, as_json: bool) -> None:

@@ -72,7 +72,7 @@ class Transferring(TyperCommand):
                     document, owner, author=author_of(None), account=chosen, confirmed=confirmed(chosen, yes)
                 )
         if left_out := transfer.open_orders_of(document):
-            sys.stderr.write(f"{left_out} open orders were left out: they are the other portfolio's, under its id\n")
+            sys.stderr.write(f"open orders left out: {left_out} (they are the other portfolio's, under its id)\n")
         if as_json:
             print_json(facts(made))
         else:
