@@ -35,13 +35,33 @@ class Sample:
         return self._share
 
     def ticks(self) -> Iterator[PriceUpdate]:
-        days: dict[date, list[PriceUpdate]] = {}
-        for code in CODES:
-            for day, tick in _bars(code, self._rules):
-                days.setdefault(day, []).append(tick)
-        for number, day in enumerate(sorted(days), 1):
+        days = by_day(CODES, self._rules)
+        for number, (_, ticks) in enumerate(days, 1):
             self._share = number / len(days)
-            yield from days[day]
+            yield from ticks
+
+
+def by_day(codes: Sequence[str], rules: MarketRules) -> list[tuple[date, list[PriceUpdate]]]:
+    """The closes of each day, by day, in the order of the codes. The sample feed's are the same."""
+    days: dict[date, list[PriceUpdate]] = {}
+    for code in codes:
+        for day, tick in _bars(code, rules):
+            days.setdefault(day, []).append(tick)
+    return sorted(days.items())
+
+
+def close_of(code: str, day: date, price: float, prev_close: float, rules: MarketRules) -> PriceUpdate:
+    """A day's close as a price: known when the session closes, the day's only one."""
+    return PriceUpdate(
+        code=code,
+        timestamp=rules.session_on(day).close,
+        price=price,
+        prev_close=prev_close,
+        open=price,
+        high=price,
+        low=price,
+        close=price,
+    )
 
 
 def _bars(code: str, rules: MarketRules) -> Iterator[tuple[date, PriceUpdate]]:
@@ -62,17 +82,4 @@ def _bars(code: str, rules: MarketRules) -> Iterator[tuple[date, PriceUpdate]]:
             if abs(within - close) <= rules.tick_size(code, day):
                 close = within
         found = True
-        price = to_float(close)
-        yield (
-            day,
-            PriceUpdate(
-                code=code,
-                timestamp=rules.session_on(day).close,
-                price=price,
-                prev_close=to_float(prev_close),
-                open=price,
-                high=price,
-                low=price,
-                close=price,
-            ),
-        )
+        yield day, close_of(code, day, to_float(close), to_float(prev_close), rules)
