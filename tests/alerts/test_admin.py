@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -16,6 +17,7 @@ from django.urls import reverse
 from alerts import channels, delivery, notify
 from alerts.models import Channel, Notification, Rule
 from alerts.store import AlertStore
+from ginkgo_site.addresses import resolve
 from tests.alerts import making, servers
 from tests.alerts.making import alert
 from tests.support.stack import RunningStack
@@ -168,7 +170,8 @@ def test_the_alerts_page_lists_filters_and_shows_each(browser: Client, stack: Ru
 
 def test_the_alerts_page_says_that_mongodb_is_away(browser: Client, settings: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr("alerts.admin_alerts._STORE", AlertStore())
-    monkeypatch.setattr(settings, "GINKGO_RESOLVE", type("Nowhere", (), {"mongodb": None, "flower": None}))
+    away = replace(resolve(settings.GINKGO), mongodb=None)
+    settings.GINKGO_RESOLVE = lambda: away
     assert "no MongoDB is configured" in text_of(browser.get(changelist("alert")))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from alerts import queries
 from alerts.errors import StoreAway
 from alerts.queries import Question, ask
 from alerts.store import KEPT, AlertStore
+from ginkgo_site.addresses import resolve
 from market.messages import Alert
 from tests.alerts import making
 from tests.support import eventually
@@ -187,8 +189,8 @@ def test_severities_are_counted(store: AlertStore) -> None:
 
 
 def test_a_server_that_is_away_is_one_clear_error(settings: Any) -> None:
-    nowhere = type("Nowhere", (), {"mongodb": "mongodb://127.0.0.1:1/ginkgo"})
-    settings.GINKGO_RESOLVE = nowhere
+    nowhere = replace(resolve(settings.GINKGO), mongodb="mongodb://127.0.0.1:1/ginkgo")
+    settings.GINKGO_RESOLVE = lambda: nowhere
     store = AlertStore(wait=0.3)
     with pytest.raises(StoreAway, match=r"^MongoDB does not answer: [^\n]{10,}$"):
         store.place("x")
