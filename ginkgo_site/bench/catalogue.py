@@ -14,7 +14,7 @@ from ginkgo_site.bench.programs import module
 from ginkgo_site.supervisor.detach import environment
 
 _TIMEOUT_S = 900.0
-NEEDS_SERVERS = {"routing": True, "latency": True, "backtest": False, "planner": False, "memory": True}
+NEEDS_SERVERS = {"routing": True, "latency": True, "backtest": False, "planner": False, "memory": True, "api": True}
 NAMES = tuple(NEEDS_SERVERS)
 
 

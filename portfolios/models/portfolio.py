@@ -55,7 +55,8 @@ class Portfolio(models.Model):
 
     class Meta:
         ordering = ("name", "id")
-        indexes = (models.Index(fields=["desired_state"]),)
+        # The second is the order of every list.
+        indexes = (models.Index(fields=["desired_state"]), models.Index(fields=["name", "id"]))
 
     def __str__(self) -> str:
         return self.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import F, OuterRef, QuerySet, Subquery
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -41,7 +41,7 @@ class CurrentPlan(ApiView):
         version: Mapping[str, Any] = last or _NO_PLAN
         asked = {**query, "ordering": _sorted_by(query["ordering"])}
         found, count = paging.rows(_placements(request, query), asked, tie="portfolio_id")
-        mine = None if sees_all(request.user) else {row.portfolio_id for row in found}
+        mine = None if sees_all(request.user) else {row["portfolio_id"] for row in found}
         page = paging.document(request, query, count, found, lambda row: _placement(row, version["unplaced"]))
         return Response(
             {
@@ -132,15 +132,20 @@ class Rebalance(ApiView):
         return Response({"success": True, "message": "the scheduler is asked to balance"})
 
 
-def _placements(request: Request, query: Mapping[str, Any]) -> QuerySet[Assignment]:
-    chosen = Assignment.objects.select_related("portfolio").defer("portfolio__config")
+def _placements(request: Request, query: Mapping[str, Any]) -> QuerySet[Assignment, dict[str, Any]]:
+    chosen = Assignment.objects.all()
     if not sees_all(request.user):
         chosen = chosen.filter(portfolio__owner_id=request.user.pk)
     for name in ("node_id", "portfolio_id"):
         if name in query:
             chosen = chosen.filter(**{name: query[name]})
     moving = PlannedMove.objects.filter(portfolio_id=OuterRef("portfolio_id")).values("target")[:1]
-    return chosen.annotate(moving_to=Subquery(moving))
+    named = {"name": F("portfolio__name"), "desired": F("portfolio__desired_state"), "status": F("portfolio__status")}
+    columns = ("portfolio_id", "node_id", "epoch", "reason")
+    found: QuerySet[Assignment, dict[str, Any]] = chosen.annotate(moving_to=Subquery(moving)).values(
+        *columns, "moving_to", **named
+    )
+    return found
 
 
 def _sorted_by(ordering: str) -> str:
@@ -148,16 +153,16 @@ def _sorted_by(ordering: str) -> str:
     return f"{sign}{_SORTED_BY.get(name, name)}"
 
 
-def _placement(row: Any, unplaced: Mapping[str, str]) -> dict[str, Any]:
+def _placement(row: Mapping[str, Any], unplaced: Mapping[str, str]) -> dict[str, Any]:
     return {
-        "portfolio_id": row.portfolio_id,
-        "name": row.portfolio.name,
-        "desired_state": row.portfolio.desired_state,
-        "status": row.portfolio.status,
-        "node_id": row.node_id,
-        "epoch": row.epoch,
-        "moving_to": row.moving_to or "",
-        "reason": unplaced.get(row.portfolio_id, row.reason),
+        "portfolio_id": row["portfolio_id"],
+        "name": row["name"],
+        "desired_state": row["desired"],
+        "status": row["status"],
+        "node_id": row["node_id"],
+        "epoch": row["epoch"],
+        "moving_to": row["moving_to"] or "",
+        "reason": unplaced.get(row["portfolio_id"], row["reason"]),
     }
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from rest_framework.request import Request
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 from portfolios.api.kit.shapes import COUNT, LARGEST, Shape, answer, many, maybe, one_of, text
 from portfolios.counting import RowCount
 
-M = TypeVar("M", bound=Model)
+M = TypeVar("M")
 
 LIMIT = 50
 LARGEST_PAGE = 1000
@@ -40,16 +40,20 @@ def page_of(item: Shape) -> Shape:
     return answer(count=COUNT, next=url, previous=url, results=many(item))
 
 
-def rows(chosen: QuerySet[M], query: Mapping[str, Any], tie: str = "pk") -> tuple[list[M], int]:
-    """The page's rows and how many there are in all: one query, a second one only beyond the end."""
+def rows(chosen: QuerySet[Any, M], query: Mapping[str, Any], tie: str = "pk") -> tuple[list[M], int]:
+    """The page's rows and how many there are in all: one query, a second one only beyond the end.
+
+    `chosen` may be of dictionaries (`values()`), which are read in half the time.
+    """
     order = query.get("ordering")
     if order:
         chosen = chosen.order_by(order, f"-{tie}" if order.startswith("-") else tie)
     limit, offset = query["limit"], query["offset"]
     counted: QuerySet[Any] = chosen.annotate(rows_in_all=RowCount(chosen.order_by().values("pk")))
-    found = list(counted[offset : offset + limit])
+    found: list[Any] = list(counted[offset : offset + limit])
     if found:
-        return found, found[0].rows_in_all
+        first = found[0]
+        return found, first["rows_in_all"] if isinstance(first, dict) else first.rows_in_all
     return found, chosen.count() if offset else 0
 
 
