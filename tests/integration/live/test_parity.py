@@ -107,13 +107,14 @@ INTRADAY = [
     configuration(
         "MomentumStrategy",
         {"period": 1, "buy_above": 0.3, "sell_below": -0.3},
-        {"name": "FixedAmountSizer", "params": {"amount": 20_000_000}},
+        {"name": "FixedAmountSizer", "params": {"amount": 9_990_000}},
         MaxDrawdownRisk={"max_drawdown": 1, "pause": 0},
     ),
 ]
 
 
-ENGINE = {"GINKGO_BROKERS__SIMULATION__SAVE_CURSORS": "0"}
+# The turnover is what some of the intraday orders exceed.
+ENGINE = {"GINKGO_BROKERS__SIMULATION__SAVE_CURSORS": "0", "GINKGO_ENGINE__MAX_DAILY_TURNOVER": "12000000"}
 # Without history: other tests may have filled this home's, and nobody is to be warmed up with theirs.
 NODE = {
     "GINKGO_NODE__CHECKPOINT_INTERVAL": "0.001",
@@ -180,7 +181,7 @@ def sample(first: date) -> list[PriceUpdate]:
 
 
 def simulation(first: date, days: int) -> list[PriceUpdate]:
-    """Sessions of the simulated market, of which only a round every eight minutes is told."""
+    """Sessions of the simulated market, of which only a round every twelve minutes is told."""
     feed = SimulationFeed(CODES, trading_days=trading_days("cn", settings.GINKGO.home), first_day=first)
     story = (tick for batch in feed.batches(Published()) for tick in batch.ticks)
     seen: set[date] = set()
@@ -189,7 +190,7 @@ def simulation(first: date, days: int) -> list[PriceUpdate]:
         seen.add(tick.timestamp.date())
         if len(seen) > days:
             break
-        if tick.timestamp.minute % 8 == 0 and tick.timestamp.second < 3:
+        if tick.timestamp.minute % 12 == 0 and tick.timestamp.second < 3:
             found.append(tick)
     return found
 
