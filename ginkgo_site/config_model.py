@@ -225,6 +225,7 @@ class History(_Section):
 
     Rows go to the server in batches, through a spool on this machine's disk of at most `spool_max_mb` MB (None as
     `spool`: `$GINKGO_HOME/history`). Beyond 80 % of it there is an alert; when it is full the log is not read on.
+    `warm_up`: nodes show strategies the past at a first start and under a new configuration.
     """
 
     batch_rows: int = Field(100, ge=1)
@@ -235,6 +236,7 @@ class History(_Section):
     ticks_days: int = Field(90, ge=1)
     bars_days: int = Field(3650, ge=1)
     books_days: int = Field(3650, ge=1)
+    warm_up: bool = True
 
 
 class Config(_Section):
