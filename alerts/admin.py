@@ -122,15 +122,19 @@ class ChannelAdmin(OwnAdmin):
     list_display = ("name", "user", "shown", "enabled", "told")
     list_filter = ("enabled", "user")
     search_fields = ("name", "user__username")
-    fields = ("user", "name", "url", "shown", "enabled", "told")
-    readonly_fields = ("shown", "told")
+    fields = ("user", "name", "present", "url", "enabled", "told")
+    readonly_fields = ("present", "told")
     actions = ("test_selected",)
     actions_submit_line = ("test",)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         hidden = set() if request.user.is_superuser else {"user"}
-        hidden |= set() if obj is not None else {"shown", "told"}
+        hidden |= set() if obj is not None else {"present", "told"}
         return [name for name in self.fields if name not in hidden]
+
+    @display(description="Present address")
+    def present(self, channel: Channel) -> str:
+        return channel.shown
 
     @display(description="Its")
     def told(self, channel: Channel) -> SafeString:

@@ -84,7 +84,7 @@ class AlertAdmin(ReadOnlyAdmin):
             return render(request, "admin/alerts/alert/list.html", {**context, "note": str(error)})
         if found is None:
             raise Http404("there is no such alert any more: they are kept for seven days")
-        context |= {"table": _facts(found), "details": pretty(found["details"])}
+        context |= {"table": _facts(found), "details": pretty(found["details"]) if found["details"] else ""}
         return render(request, "admin/alerts/alert/list.html", context)
 
 
