@@ -106,10 +106,13 @@ class Chart:
                 f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
                 f'<text class="axis" x="{LEFT - 8}" y="{y + 3.5:.1f}" text-anchor="end">{text}</text>'
             )
-        for at, text in self._dates():
+        for number, (at, text) in enumerate(self._dates()):
             x = self._x(at)
+            name = "axis other" if number % 2 else "axis"  # every other one is left out where there is little room
             anchor = "end" if x > WIDTH - 40 else "middle"
-            parts.append(f'<text class="axis" x="{x:.1f}" y="{self._height - 6}" text-anchor="{anchor}">{text}</text>')
+            parts.append(
+                f'<text class="{name}" x="{x:.1f}" y="{self._height - 6}" text-anchor="{anchor}">{text}</text>'
+            )
         return "".join(parts)
 
     def _dates(self) -> list[tuple[int, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -77,7 +78,7 @@ def _tiles(result: Result, measures: Measures) -> str:
         ("Fees", money(measures.fees), f"turnover {ratio(measures.turnover)} a year"),
     )
     return "".join(
-        f"<div><span>{escape(label)}</span><b>{escape(value)}</b><small>{escape(note)}</small></div>"
+        f"<div><span>{escape(label)}</span><b>{escape(value)}</b><small>{_text(note)}</small></div>"
         for label, value, note in tiles
     )
 
@@ -145,13 +146,21 @@ def _by_code(trips: Sequence[Trip]) -> str:
 
 def _figure(title: str, note: str, chart: str, *, legend: bool = False) -> str:
     key = ' <span class="key buy">▲ buy</span> <span class="key sell">▼ sell</span>' if legend else ""
-    return f"<figure><figcaption><h2>{escape(title)}</h2><p>{escape(note)}{key}</p></figcaption>{chart}</figure>"
+    return (
+        f"<figure><figcaption><h2>{escape(title)}</h2><p>{escape(note)}{key}</p></figcaption>"
+        f'<div class="chart">{chart}</div></figure>'
+    )
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     top = f"<thead><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr></thead>" if head else ""
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table>{top}<tbody>{body}</tbody></table>"
+
+
+def _text(text: str) -> str:
+    """A day is never broken in two."""
+    return re.sub(r"\d{4}-\d\d-\d\d", r"<time>\g<0></time>", escape(text))
 
 
 def _params(params: Mapping[str, Any]) -> str:

@@ -25,7 +25,9 @@ p { margin: 2px 0 0; color: var(--faint); overflow-wrap: anywhere; }
 .tiles span, .tiles small { display: block; color: var(--faint); font-size: 12.5px; }
 .tiles b { display: block; font-size: 22px; font-weight: 620; font-variant-numeric: tabular-nums; }
 figure { margin: 0 0 14px; }
-figcaption p { font-size: 13px; }
+figcaption p { font-size: 13px; display: flex; flex-wrap: wrap; gap: 0 12px; }
+.chart { overflow-x: auto; }
+time { white-space: nowrap; }
 svg { display: block; width: 100%; height: auto; margin-top: 8px; }
 .grid { stroke: var(--rule); stroke-width: 1; }
 .reference { stroke: var(--faint); stroke-width: 1; stroke-dasharray: 4 4; }
@@ -34,7 +36,7 @@ svg { display: block; width: 100%; height: auto; margin-top: 8px; }
 .under { fill: var(--under); fill-opacity: 0.45; stroke: var(--under); stroke-width: 1; }
 path.buy { fill: var(--buy); stroke: var(--card); stroke-width: 0.6; }
 path.sell { fill: var(--sell); stroke: var(--card); stroke-width: 0.6; }
-.key { margin-left: 12px; white-space: nowrap; }
+.key { white-space: nowrap; }
 .key.buy { color: var(--buy); }
 .key.sell { color: var(--sell); }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(320px, 1fr)); gap: 14px; }
@@ -46,4 +48,16 @@ tr:last-child td { border-bottom: 0; }
 details { margin: 14px 0 40px; }
 summary { cursor: pointer; }
 pre { overflow-x: auto; font-size: 12.5px; }
+@media (max-width: 600px) {
+  header, main { padding: 0 12px; }
+  header { padding-top: 20px; }
+  .tiles div, figure, .columns > div, details { padding: 12px; }
+  .tiles { grid-template-columns: 1fr 1fr; gap: 8px; }
+  .columns { grid-template-columns: 1fr; }
+  /* Wider than the screen, to be moved sideways: what is smaller cannot be read. */
+  svg { width: 580px; }
+  .axis { font-size: 16px; }
+  .other { display: none; }
+}
+@media print { figure, .columns > div { break-inside: avoid; } }
 """
