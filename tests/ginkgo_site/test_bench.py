@@ -107,7 +107,10 @@ def test_latency_is_bound_by_a_multiple_of_the_bare_hops_of_the_same_run() -> No
 
 
 def test_the_backtest_counts_the_medians_and_says_which_peer_is_absent() -> None:
-    ours = [{"bars": 1000, "fills": 9, "seconds": s, "file_seconds": 2 * s} for s in (0.004, 0.002, 0.001)]
+    ours = [
+        {"bars": 1000, "fills": 9, "seconds": s, "cpu_seconds": s / 2, "file_seconds": 2 * s}
+        for s in (0.004, 0.002, 0.001)
+    ]
     peer = [{"bars": 100, "trades": 3, "seconds": 0.01}]
     found = backtest.outcome("backtest", 300_000, {"ours": ours, "backtrader": peer}, {"backtesting.py": "no wheel"})
 
@@ -115,6 +118,7 @@ def test_the_backtest_counts_the_medians_and_says_which_peer_is_absent() -> None
     assert found.peers == {"backtrader": pytest.approx(10_000), "backtesting.py": None}
     assert found.details["times backtrader"] == pytest.approx(50)
     assert found.details["reading a CSV file included (bars/s)"] == pytest.approx(250_000)
+    assert found.details["bars/s of processor time"] == pytest.approx(1_000_000)
     assert found.notes == ["backtesting.py is absent: no wheel"]
 
 
