@@ -264,7 +264,9 @@ def test_many_at_once_are_each_booked_once() -> None:
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=ask, args=(number,), name=f"asks-{number}") for number in (1, 10, 100, 1000, 10_000)]
+    threads = [
+        threading.Thread(target=ask, args=(number,), name=f"asks-{number}") for number in (1, 10, 100, 1000, 10_000)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
