@@ -9,7 +9,10 @@ from django.db.models import QuerySet, Subquery
 
 
 class RowCount(Subquery):
-    """How many rows a query has, as a column of another: the database computes it once."""
+    """How many rows a query has, as a column of another: the database computes it once.
+
+    The query cannot refer to the outer one: MariaDB's derived tables see nothing of it.
+    """
 
     template = "(SELECT COUNT(*) FROM (%(subquery)s) counted)"
 

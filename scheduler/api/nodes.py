@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import OuterRef
+from django.db.models import Count, OuterRef, Subquery
+from django.db.models.functions import Coalesce
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -14,7 +15,6 @@ from portfolios.api.kit.errors import NOT_FOUND, ApiError
 from portfolios.api.kit.rights import sees_all
 from portfolios.api.kit.route import ApiView, route
 from portfolios.api_keys import OPERATE
-from portfolios.counting import RowCount
 from portfolios.models import Assignment
 from scheduler import operations, views_data
 from scheduler.api import shapes
@@ -28,7 +28,8 @@ class Nodes(ApiView):
     def get(self, request: Request, query: Mapping[str, Any]) -> Response:
         """Every node that the scheduler has ever seen, with its live figures while its heart beats."""
         chosen = Node.objects.filter(**{name: query[name] for name in ("state", "enabled") if name in query})
-        owned = RowCount(Assignment.objects.filter(node_id=OuterRef("node_id")).order_by().values("pk"))
+        of_it = Assignment.objects.filter(node_id=OuterRef("node_id")).order_by().values("node_id")
+        owned = Coalesce(Subquery(of_it.annotate(number=Count("pk")).values("number")), 0)
         found, count = paging.rows(chosen.annotate(owned=owned), query)
         assigned = {row.node_id: row.owned for row in found}  # type: ignore[attr-defined]
         return Response(paging.document(request, query, count, views_data.node_list(found, assigned)))
