@@ -42,7 +42,8 @@ class Command(TyperCommand):
         stop = threading.Event()
 
         def on_signal(number: int, frame: FrameType | None) -> None:
-            stop.set()
+            # Not here: the main thread may be inside this Event's lock just now, and would wait for itself.
+            threading.Thread(target=stop.set, name="history_stop").start()
 
         signal.signal(signal.SIGTERM, on_signal)
         signal.signal(signal.SIGINT, on_signal)
