@@ -151,14 +151,16 @@ def _find_mutants(arguments: argparse.Namespace) -> int:
     from tests.protocol.mutants import MUTANTS
 
     work = [(mutant.name, arguments.mutants, arguments.first) for mutant in MUTANTS]
-    results = list(_map(_hunt, work, arguments.jobs, processes_of_their_own=True))
+    results = []
+    for found in _map(_hunt, work, arguments.jobs, processes_of_their_own=True):
+        results.append(found)
+        if not arguments.json:
+            name, seed, tried, what = found
+            print(f"{name:60} {f'in {tried:5}: ' + what[:110] if seed else 'NOT FOUND ' + what}", flush=True)
     if arguments.json:
         print(
             json.dumps({name: {"seed": seed, "schedules": tried, "what": what} for name, seed, tried, what in results})
         )
-    else:
-        for name, seed, tried, what in results:
-            print(f"{name:60} {f'in {tried:5}: ' + what[:110] if seed else 'NOT FOUND ' + what}")
     return 0 if all(seed for _, seed, _, _ in results) else 1
 
 

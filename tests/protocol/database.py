@@ -303,7 +303,7 @@ class Subquery:
 
     def _rows(self, outer: Table, row: Row) -> list[Row]:
         tests = [
-            (name, op, row[outer.aliases[value.name]] if isinstance(value, OuterRef) else value)
+            (name, op, row[outer.aliases[_name(value)]] if isinstance(value, OuterRef) else value)
             for name, op, value in self.query.tests
         ]
         query = self.query._with(tests=tests)
@@ -541,10 +541,16 @@ def _plain(value: Any) -> Any:
     return value.value if isinstance(value, Enum) else value
 
 
+def _name(reference: Any) -> str:
+    """What an F or an OuterRef refers to."""
+    return str(reference.name)
+
+
 def _computed(value: Any, row: Row) -> Any:
     if isinstance(value, CombinedExpression):
+        added: Any = value.rhs
         assert isinstance(value.lhs, F) and value.connector == "+"
-        return row[value.lhs.name] + value.rhs.value
+        return row[_name(value.lhs)] + added.value
     return _plain(value)
 
 
@@ -555,7 +561,7 @@ def _open() -> Transaction | None:
 
 def _related(row: Row, name: str, table: Table) -> tuple[Table, Row | None]:
     """The row that a foreign key, or the other end of a one-to-one, leads to."""
-    relation = table.model._meta.get_field(name)
+    relation: Any = table.model._meta.get_field(name)
     model = relation.related_model
     assert isinstance(model, type) and issubclass(model, models.Model)
     other = database().table(model)

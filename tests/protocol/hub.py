@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from greenlet import GreenletExit, greenlet
+from greenlet import GreenletExit, greenlet  # type: ignore[import-untyped]
 
 
 class Died(BaseException):
@@ -49,6 +49,7 @@ class Task:
     def __init__(self, process: Process, name: str) -> None:
         self.process = process
         self.name = name
+        self.greenlet: Any = None
         self.queue: list[Task] | None = None
         self.until: float | None = None
         self.woken = False

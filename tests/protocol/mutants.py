@@ -47,11 +47,14 @@ def _apply(edit: Edit) -> None:
         holder = getattr(holder, each)
     kept = inspect.getattr_static(holder, name)
     function = getattr(kept, "__func__", kept)
-    source = textwrap.dedent(inspect.getsource(function))
+    # Of a function that was edited before, what it was made from.
+    source = getattr(function, "mutated", None) or textwrap.dedent(inspect.getsource(function))
     if source.count(edit.old) != 1:
         raise Stale(f"{edit.module}.{edit.name} holds {source.count(edit.old)} times: {edit.old}")
     scope: dict[str, Any] = {}
-    exec(compile(source.replace(edit.old, edit.new), f"<mutant of {edit.name}>", "exec"), module.__dict__, scope)
+    source = source.replace(edit.old, edit.new)
+    exec(compile(source, f"<mutant of {edit.name}>", "exec"), module.__dict__, scope)
+    scope[name].mutated = source
     setattr(holder, name, scope[name])
     if holder is module:  # others have imported it by its name
         for other in list(sys.modules.values()):
@@ -199,13 +202,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "gaps[position] = Gap(start + 1, join)",
     ),
     _one(
-        "what is decided is applied again",
-        "nodes.runtime",
-        "Runtime.apply",
-        "if offset < floor:",
-        "if False:",
-    ),
-    _one(
         "reading on begins at the live end",
         "nodes.processor",
         "Processor._join",
@@ -227,12 +223,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "halted[item.cause.topic, item.cause.partition] = item.cause.offset",
     ),
     # -- orders and answers ----------------------------------------------------------------------------------------
-    _one(
+    Mutant(
         "nothing is sent again after a restart",
-        "nodes.processor",
-        "Processor._send_again",
-        "if intents and self.context.sender.send(intents, self.epoch, self._on_failure, term):",
-        "if False:",
+        (
+            Edit(
+                "nodes.processor",
+                "Processor._send_again",
+                "if intents and self.context.sender.send(intents, self.epoch, self._on_failure, term):",
+                "if False:",
+            ),
+            Edit(
+                "nodes.processor",
+                "Processor._send_again",
+                "self._sent_at = {_id(intent): now for intent in intents}",
+                "self._sent_at = {}",
+            ),
+        ),
     ),
     _one(
         "nothing is ever sent again",
@@ -241,12 +247,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "run.intents[:0] = again",
         "pass",
     ),
-    _one(
+    Mutant(
         "a gap in pseq is ignored",
-        "portfolios.kernel.portfolio",
-        "Portfolio._on_feedback",
-        "if feedback.pseq != self.pseq + 1:",
-        "if False:",
+        (
+            Edit(
+                "nodes.processor",
+                "Processor._apply_feedback",
+                "if event.pseq > run.portfolio.pseq + 1:",
+                "if False:",
+            ),
+            Edit(
+                "portfolios.kernel.portfolio",
+                "Portfolio._on_feedback",
+                "if feedback.pseq != self.pseq + 1:",
+                "if False:",
+            ),
+        ),
     ),
     _one(
         "a repeated answer is booked again",
@@ -302,13 +318,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "        if order is not None:\n            known.new_cancels.append(request)\n",
     ),
     _one(
-        "a repeated order gets no answer",
-        "market.engine.intake",
-        "_repeated",
-        "    known.again.add(order.order_id)\n",
-        "",
-    ),
-    _one(
         "in doubt, it sends again without asking",
         "market.engine.desk",
         "Desk.resolve",
@@ -322,13 +331,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "            self._send_or_end(unsent)\n",
         "            pass\n",
     ),
-    _one(
+    Mutant(
         "a broker's silence is no doubt",
-        "market.engine.desk",
-        "Desk.receive",
-        '            log.warning("%d orders and cancels are in doubt: %s", len(tickets) + len(cancels), error)\n'
-        "            self.in_doubt.set()\n",
-        "            pass\n",
+        (
+            Edit(
+                "market.engine.desk",
+                "Desk.receive",
+                "len(tickets) + len(cancels), error)\n            self.in_doubt.set()\n",
+                "len(tickets) + len(cancels), error)\n",
+            ),
+            Edit(
+                "market.engine.desk",
+                "Desk.receive",
+                "self.in_doubt.set()  # taken in before, by a transaction whose end was not seen",
+                "pass",
+            ),
+        ),
     ),
     _one(
         "a fill is booked as often as it is reported",
@@ -354,16 +372,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "settled = [row[0] for row in rows]",
     ),
     _one(
-        "offsets of orders committed before they are taken in",
-        "market.submissions",
-        "Submissions.step",
-        "    if messages and not self._take_in(messages, stop):\n        return 0\n",
-        "    for message in batch:\n"
-        "        consumer.store_offsets(message)\n"
-        "    self._commit(consumer, asynchronous=True)\n"
-        "    if messages and not self._take_in(messages, stop):\n        return 0\n",
-    ),
-    _one(
         "answers numbered without the lock",
         "market.engine.feedback",
         "Answers._lock",
@@ -384,13 +392,5 @@ MUTANTS: tuple[Mutant, ...] = (
         "take",
         "if asked.pk not in run.adjusted",
         "if True",
-    ),
-    # -- losing a portfolio --------------------------------------------------------------------------------------------
-    _one(
-        "a discarded portfolio goes on",
-        "nodes.processor",
-        "Processor._on_lost",
-        '    self.end("discard")\n',
-        "",
     ),
 )

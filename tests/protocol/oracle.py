@@ -70,6 +70,11 @@ class Oracle:
     exchange: Exchange
     lenient: bool = False
     """An engine was stopped longer than its session: it may hand the broker once more what another handed it."""
+    one_engine: bool = True
+    """So the log is read in its order."""
+    asked: set[str] = field(default_factory=set)
+    called_off: set[tuple[str, int]] = field(default_factory=set)
+    """Orders (with an epoch) whose cancel is in the log before they are."""
     holders: dict[tuple[str, int], Process] = field(default_factory=dict)
     written: dict[str, str] = field(default_factory=dict)
     """Orders and cancels that were in a committed checkpoint → whose order it is, "" for a cancel."""
@@ -143,6 +148,8 @@ class Oracle:
                 self.ended_at.get((pid, row["epoch"]), -1) >= transaction.locked,
                 f"order {row['order_id'][:8]} of epoch {row['epoch']} was taken in at epoch {epoch}",
             )
+        first = (row["order_id"], row["epoch"]) in self.called_off and self.one_engine
+        require(not first or row["state"] in OVER, f"order {row['order_id'][:8]} trades: its cancel was left out")
         for cancel in self.db.table(CancelRequest).rows.values():
             if cancel["order_id"] == row["order_id"]:
                 require(row["state"] in OVER, f"order {row['order_id'][:8]} trades, though its cancel came before it")
@@ -150,6 +157,10 @@ class Oracle:
     def logged(self, process: Process, topic: str, partition: int, offset: int, value: bytes) -> None:
         if topic == topics.ORDERS_SUBMISSION:
             message = decode_order(value)
+            if isinstance(message, OrderSubmission):
+                self.asked.add(message.order_id)
+            elif message.order_id not in self.asked:
+                self.called_off.add((message.order_id, message.epoch))
             name = message.cancel_id if isinstance(message, OrderCancel) else message.order_id
             # A cancel whose order ended before the checkpoint was written is in none, and changes nothing.
             order = self.db.table(Order).rows.get(message.order_id)
@@ -276,6 +287,3 @@ def _as_kernel(row: Row) -> object:
         order_type=row["order_type"], volume=row["volume"],
         price=None if row["price"] is None else float(row["price"]), cause=row["cause"], timestamp=row["event_time"],
     )  # fmt: skip
-
-
-__all__ = ["Oracle", "OrderSubmission", "require"]

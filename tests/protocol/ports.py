@@ -176,6 +176,11 @@ class _LaterTable(database.Subquery):
         return database.Subquery(query).of(outer, row)
 
 
+def atomic() -> Any:
+    """A transaction, of whichever database it is."""
+    return importlib.import_module("scheduler.moves").transaction.atomic()
+
+
 def _producer(*_: Any, **__: Any) -> kafka.Producer:
     return kafka.Producer(servers.log, _process())
 
@@ -207,7 +212,8 @@ def install(real_sql: bool = False) -> None:
     logging.disable(logging.CRITICAL)
     for name in _MODULES:
         module = importlib.import_module(name)
-        for attribute, port in (("threading", threads.Threading), ("time", threads.Time)):
+        ports: tuple[tuple[str, Any], ...] = (("threading", threads.Threading), ("time", threads.Time))
+        for attribute, port in ports:
             if hasattr(module, attribute):
                 setattr(module, attribute, port)
         for attribute, port in (_SQL if real_sql else _MEMORY).items():
@@ -244,11 +250,11 @@ def install(real_sql: bool = False) -> None:
     for name, function in _PURE:
         module = importlib.import_module(name)
         setattr(module, function, _remembering(getattr(module, function)))
-    kafka.partition_of = bus.partition_of
+    kafka.partition_of = bus.partition_of  # type: ignore[attr-defined]
     bus.make_producer = _producer  # type: ignore[assignment]
     bus.make_consumer = _consumer  # type: ignore[assignment]
     bus.bootstrap = lambda: "simulated"
-    livestate.client = lambda timeout=0.0: servers.redis  # type: ignore[assignment]
+    livestate.client = lambda timeout=0.0: servers.redis  # type: ignore[assignment,return-value]
     fields = importlib.import_module("portfolios.models.fields")
     fields.uuid = SimpleNamespace(uuid4=_uuid4)  # type: ignore[attr-defined]
     wires = importlib.import_module("scheduler.commands")

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection, models, transaction
+from django.db import OperationalError, connection, models, transaction
 from django.db.models.query import QuerySet
 
 from market.models import CancelRequest, Order
@@ -100,7 +100,9 @@ class SqlDatabase(Database):
         for model in _WATCHED:
             table = Database.table(self, model)
             now[table] = self._rows(table)
-            changed = {pk: row for pk, row in now[table].items() if table.rows.get(pk) != row}
+            changed: dict[Any, database.Row | None] = {
+                pk: row for pk, row in now[table].items() if table.rows.get(pk) != row
+            }
             if changed:
                 changes[table] = changed
         if changes:
@@ -136,7 +138,7 @@ class SqlAtomic:
             if not lost:
                 try:
                     db._fail(task.process)
-                except database.OperationalError as failure:
+                except OperationalError as failure:
                     self._real.__exit__(type(failure), failure, None)
                     raise
         self._real.__exit__(kind, error, at)
@@ -248,7 +250,8 @@ def install(used: tuple[type[models.Model], ...]) -> None:
     connection.close()
     connection.settings_dict["NAME"] = ":memory:"
     with connection.schema_editor() as editor:
-        for model in (ContentType, Permission, Group, User, *used):
+        others: tuple[type[models.Model], ...] = (ContentType, Permission, Group, User)
+        for model in (*others, *used):
             editor.create_model(model)
     connection.disable_constraint_checking()  # there are no users
     for model in used:

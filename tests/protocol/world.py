@@ -24,6 +24,7 @@ from market.engine.intake import Intake
 from market.engine.voice import Voice
 from market.engine.watch import BrokerWatch
 from market.messages import encode
+from market.models import FeedbackCounter, Order, OutboxMessage
 from market.outbox import Outbox
 from market.pretrade import Limits
 from market.submissions import Partitions, Submissions
@@ -87,6 +88,7 @@ class Cluster:
         database.use(self.db)
         self.exchange = Exchange(self.log)
         self.oracle = Oracle(self.db, self.log, self.exchange)
+        self.oracle.one_engine = self.plan.engines == 1
         self.oracle.watch()
         self.portfolios = list(PORTFOLIOS[: self.plan.portfolios])
         self.nodes: dict[str, SimulatedNode] = {}
@@ -201,6 +203,7 @@ class Cluster:
             (plan.reloads, self._reload), (plan.node_stops, self._stop_node), (plan.database, self._database_fails),
             (plan.cuts, self._cut), (2 + plan.ticks // 2, self._trade), (1 + plan.crashes, self._mend),
             (plan.deposits, self._deposit),
+            (2 * plan.deposits, lambda: self._wake(*NODES)),
             (plan.freezes, self._expire), (1 + plan.moves, self._settle), (1 + plan.moves, self._deliver),
         ):  # fmt: skip
             deck += [act] * count
@@ -268,6 +271,7 @@ class Cluster:
 
     def _give(self, pid: str, target: str) -> None:
         row = Assignment.objects.filter(portfolio_id=pid).values_list("portfolio_id", "node_id", "epoch").first()
+        assert row is not None
         owner = Ownership(*row)
         self.hub.pause()
         given = give(owner, target, "it is to be so")
@@ -341,8 +345,9 @@ class Cluster:
         pid = self._portfolio()
 
         def act() -> None:
-            with moves.transaction.atomic():
+            with ports.atomic():
                 row = Portfolio.objects.select_for_update().filter(id=pid).first()
+                assert row is not None
                 codes = [code for code in CODES if code == CODES[0] or self.chance() < 0.6]
                 kept = [code for code in row.config["codes"] if code not in codes]
                 config = {**row.config, "codes": kept + codes, "policy": {"pyramiding": self.chance() < 0.5}}
@@ -436,13 +441,13 @@ class Cluster:
 
     def _unrest(self) -> str:
         assigned, checkpoints = self.db.table(Assignment).rows, self.db.table(Checkpoint).rows
-        outbox, counters = self.db.table(ports.OutboxMessage).rows, self.db.table(ports.FeedbackCounter).rows
+        outbox, counters = self.db.table(OutboxMessage).rows, self.db.table(FeedbackCounter).rows
         if any(not row["published"] for row in outbox.values()):
             return "feedback is not told"
         for place, records in self.log.places.items():
             if place[0] == topics.ORDERS_SUBMISSION and self.log.group.committed.get(place, 0) < len(records):
                 return "orders are not read"
-        for order in self.db.table(ports.Order).rows.values():
+        for order in self.db.table(Order).rows.values():
             held = self.exchange.book.get(order["order_id"])
             if order["state"] == "sending":
                 return "an order is in doubt"
@@ -478,17 +483,15 @@ class Cluster:
 
     def digest(self) -> str:
         """What it all came to: two runs with the same digest have been the same history."""
-        rows = {
-            model: self.db.table(model).rows for model in (Assignment, Checkpoint, ports.Order, ports.OutboxMessage)
-        }
+        rows = {model: self.db.table(model).rows for model in (Assignment, Checkpoint, Order, OutboxMessage)}
         facts = [
             self.hub.steps,
             self.hub.random.getrandbits(64),
             list(self.log.places.items()),
             [(k, r["node_id"], r["epoch"]) for k, r in sorted(rows[Assignment].items())],
             [(k, r["epoch"], r["state"], r["offsets"]) for k, r in sorted(rows[Checkpoint].items())],
-            [(k, r["epoch"], r["state"], r["filled_volume"]) for k, r in sorted(rows[ports.Order].items())],
-            [(r["portfolio_id"], r["pseq"], r["message"]) for _, r in sorted(rows[ports.OutboxMessage].items())],
+            [(k, r["epoch"], r["state"], r["filled_volume"]) for k, r in sorted(rows[Order].items())],
+            [(r["portfolio_id"], r["pseq"], r["message"]) for _, r in sorted(rows[OutboxMessage].items())],
         ]
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
