@@ -35,7 +35,9 @@ class Token(OpenView):
     def post(self, request: Request, body: Mapping[str, Any]) -> Response:
         """For people. A program takes an API key (`ginkgo apikey create`)."""
         checked = TokenObtainPairSerializer(data=body, context={"request": request})
-        checked.is_valid(raise_exception=True)
+        # What is no password (a NUL, spaces) is a wrong one.
+        if not checked.is_valid():
+            raise ApiError(INVALID_CREDENTIALS, "there is no active user of this name and password")
         return Response({name: checked.validated_data[name] for name in ("access", "refresh")})
 
 
@@ -48,7 +50,9 @@ class Refresh(OpenView):
         """While the user is active and has the password of then."""
         checked = TokenRefreshSerializer(data=body)
         try:
-            checked.is_valid(raise_exception=True)
+            valid = checked.is_valid()
         except (TokenError, InvalidToken):
-            raise ApiError(INVALID_CREDENTIALS, "this refresh token is not valid any more: ask for a new one") from None
+            valid = False
+        if not valid:
+            raise ApiError(INVALID_CREDENTIALS, "this refresh token is not valid any more: ask for a new one")
         return Response({"access": checked.validated_data["access"]})

@@ -43,7 +43,7 @@ class TestTokens:
         pair = callers.nobody().post("/api/token/", {"username": "trader", "password": "correct horse"}).json()
         assert Caller({"authorization": f"Bearer {pair['refresh']}"}).get("/api/portfolio").status_code == 401
 
-    @pytest.mark.parametrize("password", ["wrong", " ", "ü" * 99])
+    @pytest.mark.parametrize("password", ["wrong", " ", "\x00", "ü" * 99])
     def test_a_wrong_password_gives_none(self, trader: User, password: str) -> None:
         answer = callers.nobody().post("/api/token/", {"username": "trader", "password": password})
         assert (answer.status_code, answer.json()["code"]) == (401, "INVALID_CREDENTIALS")
