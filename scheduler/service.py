@@ -146,7 +146,8 @@ def run(app: Any, hostname: str = "") -> int:
     def on_signal(*_: object) -> None:
         # For Celery, should it be starting just now: it looks at this before its first message.
         worker_state.should_stop = 0
-        asked_to_stop.set()
+        # Not here: the main thread may be inside this Event's lock just now.
+        threading.Thread(target=asked_to_stop.set, name="stop_on_signal").start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)

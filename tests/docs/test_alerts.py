@@ -39,7 +39,7 @@ def test_every_command_works(
 ) -> None:
     create_topics()
     # Nobody presses Ctrl-C here; what `follow` does has its own test, as a process.
-    monkeypatch.setattr("alerts.signals.stop_on_signals", threading.Event.set)
+    monkeypatch.setattr("market.stopping.stop_on_signals", threading.Event.set)
     store, now = AlertStore(), datetime.now(UTC)
     store.add([making.alert(at=now)], now)
     store.close()

@@ -46,7 +46,7 @@ class Command(TyperCommand):
     def run(self) -> None:
         """Store alerts in MongoDB and notify by the users' rules, until stopped."""
         from alerts.service import AlertsError, run_alerts
-        from alerts.signals import stop_on_signals
+        from market.stopping import stop_on_signals
 
         stop = threading.Event()
         stop_on_signals(stop)
@@ -101,8 +101,8 @@ class Command(TyperCommand):
 
         With --json, one document a line.
         """
-        from alerts.signals import stop_on_signals
         from alerts.tail import tail
+        from market.stopping import stop_on_signals
 
         stop = threading.Event()
         stop_on_signals(stop)

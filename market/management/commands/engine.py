@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import getpass
 import logging
-import signal
 import sys
 import threading
 from datetime import UTC, datetime
-from types import FrameType
 from typing import Annotated, Any
 
 from django.conf import settings
@@ -23,6 +21,7 @@ from market.brokers.port import BrokerError
 from market.bus import KafkaUnavailable
 from market.engine import status as live
 from market.engine.service import EngineService, supervise
+from market.stopping import stop_on_signals
 from portfolios.console import plain_errors, print_json, print_table
 
 log = logging.getLogger(__name__)
@@ -50,12 +49,7 @@ class Command(TyperCommand):
         """Run an engine in the foreground until Ctrl-C or SIGTERM."""
         logging.getLogger().setLevel(settings.GINKGO.node.log_level)
         stop = threading.Event()
-
-        def on_signal(number: int, frame: FrameType | None) -> None:
-            stop.set()
-
-        signal.signal(signal.SIGTERM, on_signal)
-        signal.signal(signal.SIGINT, on_signal)
+        stop_on_signals(stop)
         try:
             switch.read()
         except DatabaseError as error:

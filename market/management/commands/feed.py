@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import threading
 from datetime import date, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import redis
@@ -26,6 +24,7 @@ from market.feeds.service import run_feed
 from market.feeds.simulation import SimulationFeed
 from market.feeds.status import read_status
 from market.history.feed import HistoryFeed
+from market.stopping import stop_on_signals
 from market.topics import MARKET_DATA
 from portfolios import services
 from portfolios.calendars import CalendarError, trading_days
@@ -95,7 +94,7 @@ class Command(TyperCommand):
             raise CommandError("--speed and --rate must be more than 0 (--speed 0: a replay as fast as possible)")
         chosen = [code for text in codes or [] for code in text.replace(",", " ").split()]
         stop = threading.Event()
-        _stop_on_signals(stop)
+        stop_on_signals(stop)
         try:
             feed = _feed(source, chosen, file, configured.seed if seed is None else seed, rate, pace == 0, bar)
             waits_for = [services.find(each).id for each in portfolio or []] if lock_step else None
@@ -173,20 +172,3 @@ def _days() -> tuple[date, ...]:
     except CalendarError as error:
         log.warning("Every weekday counts as a trading day: %s", error)
         return ()
-
-
-def _stop_on_signals(stop: threading.Event) -> None:
-    """The first signal asks to stop, the second ends the process at once."""
-
-    asked = False
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            sys.exit(128 + number)
-        asked = True
-        # Not here: the main thread may be inside this Event's lock just now.
-        threading.Thread(target=stop.set, name="feed_stop").start()
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)

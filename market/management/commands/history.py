@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
-from types import FrameType
 from typing import Annotated
 
 from django.conf import settings
@@ -15,6 +13,7 @@ from django_typer.management import TyperCommand, command, initialize
 from typer import Option
 
 from market.bus import KafkaUnavailable
+from market.stopping import stop_on_signals
 from portfolios.console import plain_errors, print_json, print_table
 
 log = logging.getLogger(__name__)
@@ -40,13 +39,7 @@ class Command(TyperCommand):
         logging.getLogger().setLevel(settings.GINKGO.node.log_level)
         os.nice(_NICE)
         stop = threading.Event()
-
-        def on_signal(number: int, frame: FrameType | None) -> None:
-            # Not here: the main thread may be inside this Event's lock just now, and would wait for itself.
-            threading.Thread(target=stop.set, name="history_stop").start()
-
-        signal.signal(signal.SIGTERM, on_signal)
-        signal.signal(signal.SIGINT, on_signal)
+        stop_on_signals(stop)
         try:
             service = HistoryService()
         except (KafkaUnavailable, SpoolError) as error:

@@ -9,6 +9,7 @@ from types import FrameType
 
 
 def stop_on_signals(stop: threading.Event) -> None:
+    """`stop` is set soon after the first signal. To be called in the main thread."""
     asked = False
 
     def on_signal(number: int, _: FrameType | None) -> None:
@@ -17,7 +18,7 @@ def stop_on_signals(stop: threading.Event) -> None:
             sys.exit(128 + number)
         asked = True
         # Not here: the main thread may be inside this Event's lock just now.
-        threading.Thread(target=stop.set, name="alerts_stop").start()
+        threading.Thread(target=stop.set, name="stop_on_signal").start()
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
