@@ -271,6 +271,8 @@ class Processor(NodeThread):
         self._join(run, self.context.market, market, self.positions, run.portfolio.cold if new else _NO_CODES)
         if stopped_by_user:
             run.intents.extend(run.portfolio.cancel_unanswered(Cause("ginkgo.start", 0, self.epoch)))
+            # Cancels of before the stop among them: they are sent again when they are overdue, like all that is.
+            self._sent_at = dict.fromkeys(map(_id, run.portfolio.unanswered()), time.monotonic())
         self._take_adjustments(run, market)
         self.save(wait=True)
         if self.stopping.is_set():

@@ -440,3 +440,28 @@ def test_small_goes_say_nothing_about_large_ones() -> None:
     pace.size = 16
     pace.learn(1, 0.002)
     assert pace.size == 16
+
+
+# -- after a user's stop ------------------------------------------------------------------------------------------------
+
+
+def test_after_its_users_stop_a_cancel_of_before_is_sent_again_when_it_is_overdue(
+    scene: Scene, new_code: NewCode
+) -> None:
+    """Its order needs no other cancel; were this one not awaited, the order would stay open for ever."""
+    scene.context = replace(scene.context, limits=replace(scene.context.limits, resend_interval=0.0))
+    code = new_code()
+    processor = scene.portfolio(code, every=1)
+    kernel = Kernel(processor.portfolio_id, parse(config((code,), every=1), "cn"), RULES, 10**10)
+    (order,) = kernel.apply(tick(1, code), Cause(*position_of(code), 1))
+    (cancel,) = kernel.cancel_unanswered(Cause(*position_of(code), 2))
+    Checkpoint.objects.filter(portfolio_id=processor.portfolio_id).update(
+        state=kernel.snapshot(), config_version=1, offsets={topics.ORDERS_FEEDBACK: {}}
+    )
+    run, _, _ = scene.begin(processor)
+    assert scene.producer.messages == []
+    processor._timers(run, None)
+    eventually(lambda: len(scene.producer.messages) == 2, saying="both are sent")
+    sent = [decode_order(value) for _, _, value in scene.producer.messages]
+    assert [message.order_id for message in sent] == [order.order_id, order.order_id]
+    assert getattr(sent[0], "cancel_id", "") == getattr(cancel, "cancel_id", None)
