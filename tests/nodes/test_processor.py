@@ -442,7 +442,7 @@ def test_small_goes_say_nothing_about_large_ones() -> None:
     assert pace.size == 16
 
 
-# -- after a user's stop ------------------------------------------------------------------------------------------------
+# -- after a user's stop -----------------------------------------------------------------------------------------------
 
 
 def test_after_its_users_stop_a_cancel_of_before_is_sent_again_when_it_is_overdue(
