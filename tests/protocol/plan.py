@@ -58,7 +58,7 @@ def draw(chance: Callable[[], float]) -> Plan:
         ttl=of(30.0, FOREVER, FOREVER),
         checkpoint_interval=of(0.0, 5.0),
         pyramiding=chance() < 0.6,
-        pace=of(0.08, 0.16, 0.32),
+        pace=of(0.12, 0.25, 0.5),
         crashes=often(0.6, 3),
         freezes=often(0.3, 2),
         handovers=often(0.5, 3),
