@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 _QUICK = (
-    "send before checkpoint", "checkpoint without the epoch condition", "engine without the epoch check",
-    "engine without the duplicate check, nor a unique id", "epoch not raised on a hand-over",
-    "join point off by one: a price missed", "an acknowledgement is taken for a fill",
-)  # fmt: skip
+    "send before checkpoint",
+    "checkpoint without the epoch condition",
+    "engine without the duplicate check, nor a unique id",
+)
 """Of the mutants those that are found within a few schedules; all of them are hunted in the slow tests."""
 
 
@@ -31,23 +31,24 @@ def facts(*arguments: str, timeout: float = 220) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.timeout(600)
 def test_in_five_thousand_schedules_no_invariant_is_broken() -> None:
-    found = facts("--schedules", "5000")
+    found = facts("--schedules", "5000", timeout=580)
     assert found["failures"] == []
     assert found["steps"] > 5000 * 100
 
 
 def test_a_seed_is_the_same_history_every_time() -> None:
-    first, second = (simulate("--schedules", "40", "--digest").stdout for _ in range(2))
-    assert len(set(first.split())) > 60
+    first, second = (simulate("--schedules", "20", "--digest", "--jobs", "1").stdout for _ in range(2))
+    assert len(set(first.split())) > 30
     assert first == second
 
 
 def test_the_database_in_memory_does_what_the_sql_does() -> None:
     """The same schedules on Django's SQL and on ours, to the last statement: `digest` has every draw in it."""
-    arguments = ("--schedules", "20", "--digest", "--jobs", "1")
+    arguments = ("--schedules", "10", "--digest", "--jobs", "1")
     by_sql, in_memory = (simulate(*arguments, "--store", store).stdout for store in ("sql", "serial"))
-    assert len(by_sql.splitlines()) == 20
+    assert len(by_sql.splitlines()) == 10
     assert by_sql == in_memory
 
 
