@@ -99,7 +99,8 @@ def _say_rest(swept: Swept, shown: int, top: int) -> None:
     if swept.skipped:
         first = swept.skipped[0]
         many = "combination is" if len(swept.skipped) == 1 else "combinations are"
-        sys.stdout.write(f"{len(swept.skipped):,} {many} not valid and left out, such as {named(first.values)}:\n")
+        sys.stdout.write(f"{len(swept.skipped):,} {many} not valid and left out, such as\n")
+        sys.stdout.write(f"  {named(first.values)}:\n")
         sys.stdout.write(f"  {first.fault}\n")
     if swept.kept:
         sys.stdout.write(f"{swept.kept:,} of {shown:,} had been run before\n")

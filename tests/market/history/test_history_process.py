@@ -236,9 +236,8 @@ def test_away_and_killed_every_row_is_in_sqlite_exactly_once(
         writer.kill()
 
 
-@pytest.mark.parametrize(
-    "seconds", [pytest.param(0.0, id="a moment"), pytest.param(60.0, id="a minute", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [pytest.param(0.0, id="a moment"), pytest.param(60.0, id="a minute")])
 def test_away_and_killed_every_row_is_in_clickhouse_exactly_once(
     topics: RunningStack, story: Story, tmp_path: Path, clickhouse: ClickHouse, seconds: float
 ) -> None:
@@ -255,6 +254,7 @@ def test_away_and_killed_every_row_is_in_clickhouse_exactly_once(
         writer.kill()
 
 
+@pytest.mark.slow
 def test_the_status_says_who_writes_what_there_is_and_how_far_behind_it_is(
     topics: RunningStack, story: Story, tmp_path: Path
 ) -> None:
