@@ -201,7 +201,12 @@ class Intake(Worker):
             if start > high or 0 <= start < low:
                 self._on_gap(key, start, low, high)
                 start = low
-            places.append(TopicPartition(*key, low if start < 0 else start))
+            begin = low if start < 0 else start
+            places.append(TopicPartition(*key, begin))
+            if begin and (key not in known or known[key].offset != begin):
+                # Also where nothing may ever come again: what is gone from the log is nothing to wait for.
+                self._offsets[key] = Next(ids[key[0]], begin)
+                self._since = min(self._since, time.monotonic())
         self._ids, self._assigned = ids, wanted
         self._consumer.assign(places)
         log.info("History reads %d partitions", len(places))

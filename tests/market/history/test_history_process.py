@@ -254,7 +254,6 @@ def test_away_and_killed_every_row_is_in_clickhouse_exactly_once(
         writer.kill()
 
 
-@pytest.mark.slow
 def test_the_status_says_who_writes_what_there_is_and_how_far_behind_it_is(
     topics: RunningStack, story: Story, tmp_path: Path
 ) -> None:

@@ -9,9 +9,11 @@ from uuid import uuid4
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
+from kafka import KafkaAdminClient
+from kafka import TopicPartition as AdminPartition
 
 from market import topic_admin
-from market.bus import make_consumer, partition_of
+from market.bus import bootstrap, make_consumer, partition_of
 from market.history.bars import BarMaker
 from market.history.intake import Intake
 from market.history.rows import Row
@@ -168,3 +170,17 @@ def test_a_log_that_ends_before_the_next_offset_is_a_gap_and_is_read_from_its_be
     reading.until(lambda: len(reading.ticks(code)) == 1)
     reading.close()
     assert [(each.alert_type, each.severity) for each in reading.alerts.raised][:1] == [("data_gap", "critical")]
+
+
+def test_what_is_gone_from_the_log_is_nothing_to_wait_for(tmp_path: Path, feed: Feed, code: str) -> None:
+    feed.write(TOPIC, code, encode(price(1, code=code)))
+    place = TOPIC, partition_of(code, 10)
+    end = log.ends(TOPIC)[place[1]]
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap())
+    admin.delete_records({AdminPartition(*place): end})
+    admin.close()
+    fresh = Reading(tmp_path, offsets={place: 0})
+    try:
+        fresh.until(lambda: fresh.spool.offsets()[place].offset == end)
+    finally:
+        fresh.close()
