@@ -15,10 +15,10 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import action, display
-from unfold.widgets import UnfoldAdminTextareaWidget
 
 from portfolios import configs, services
 from portfolios.admin_base import SIDES, amount, link, listing
+from portfolios.admin_config import ConfigWidget
 from portfolios.decisions import DecisionsUnknown, newest
 from portfolios.errors import PortfolioError, Unconfirmed
 from portfolios.models import Portfolio
@@ -45,15 +45,13 @@ class _ConfigField(forms.JSONField):
 class PortfolioForm(forms.ModelForm):  # type: ignore[type-arg]
     """Name, owner and config; a faulty config is refused with each fault's path, a stale one with its version."""
 
-    config = _ConfigField(
-        widget=UnfoldAdminTextareaWidget(
-            attrs={"rows": 24, "style": "font-family:ui-monospace,monospace;font-size:13px;max-width:none"}
-        )
-    )
+    config = _ConfigField(widget=ConfigWidget)
     seen_version = forms.IntegerField(widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "config" in self.fields:
+            cast(ConfigWidget, self.fields["config"].widget).config = self.instance.config
         if "seen_version" in self.fields:
             self.fields["seen_version"].initial = self.instance.version
 
