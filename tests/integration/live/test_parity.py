@@ -226,6 +226,7 @@ def test_two_months_of_the_sample_trade_live_as_in_a_backtest(
     assert not all(each["identical"] for each in run.compare(stack, altered))
 
 
+@pytest.mark.slow
 def test_a_market_with_volumes_trades_live_as_in_a_backtest(
     cluster: Cluster, stack: RunningStack, node: NodeProcess
 ) -> None:
