@@ -18,7 +18,7 @@ def main() -> None:
     if found := overrides.find(sys.argv[1:]):
         os.environ[overrides.VARIABLE] = overrides.to_environment(found)
 
-    _make_usage_errors_short()
+    _set_up_commands()
     try:
         execute_from_command_line(["ginkgo", *sys.argv[1:]])
     except ConfigurationError as error:
@@ -26,7 +26,7 @@ def main() -> None:
         sys.exit(2)
 
 
-def _make_usage_errors_short() -> None:
+def _set_up_commands() -> None:
     """A misspelled option or sub-command is one line that names the help; django-typer prints all of that first."""
     import typer
     from django_typer.management import TyperCommand
@@ -41,6 +41,8 @@ def _make_usage_errors_short() -> None:
         print_help(self, prog_name, subcommand, *path)
 
     TyperCommand.print_help = brief  # type: ignore[method-assign]
+    # Django's checks import every page and route, half a second a command; `make check` runs them.
+    TyperCommand.requires_system_checks = []
 
 
 def _fail(error: Any, command: str) -> NoReturn:

