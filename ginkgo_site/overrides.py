@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 VARIABLE = "GINKGO_OVERRIDES"
-_COMMANDS = ("node", "engine", "feed", "livecore", "worker")
-_KEYS = {
+COMMANDS = ("node", "engine", "feed", "livecore", "worker")
+KEYS = {
     "--kafka-bootstrap-servers": "kafka.bootstrap_servers",
     "--redis-host": "redis.host",
     "--redis-port": "redis.port",
@@ -21,17 +21,17 @@ _KEYS = {
 
 def find(arguments: Sequence[str]) -> dict[str, Any]:
     """Dotted keys and values of the overriding options among a command's arguments (program name left out)."""
-    if not arguments or arguments[0] not in _COMMANDS:
+    if not arguments or arguments[0] not in COMMANDS:
         return {}
     found: dict[str, Any] = {}
     for i, argument in enumerate(arguments):
         option, equals, value = argument.partition("=")
-        if option not in _KEYS:
+        if option not in KEYS:
             continue
         if not equals:
             value = arguments[i + 1] if i + 1 < len(arguments) else ""
         if value:
-            key = _KEYS[option]
+            key = KEYS[option]
             found[key] = value.split(",") if key.endswith("servers") else int(value) if value.isdigit() else value
     return found
 

@@ -1,4 +1,4 @@
-"""`ginkgo system config show|set`: what the configuration is, where each value came from, and a way to change it."""
+"""`ginkgo system config show|set|document`: what the configuration is, where each value came from, what it may be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from typer import Argument, Option
 
-from ginkgo_site import config, config_file, config_report
+from ginkgo_site import config, config_document, config_file, config_report
 from ginkgo_site.config import ConfigurationError
 from ginkgo_site.config_report import Setting
 from portfolios.console import console, print_json
@@ -78,6 +78,21 @@ class Command(TyperCommand):
             if change["hidden_by"]:
                 sys.stderr.write(f"but {change['hidden_by']} says otherwise, and it wins\n")
         return None
+
+    @config.command()  # type: ignore[attr-defined, untyped-decorator]
+    def document(
+        self,
+        output: Annotated[Path | None, Option("--output", help="A file; standard output if not given.")] = None,
+    ) -> None:
+        """Every setting with its type, default, variable and meaning, in Markdown: docs/configuration.md."""
+        text = config_document.document()
+        if output is None:
+            sys.stdout.write(text)
+            return
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise CommandError(f"{output}: {error.strerror}") from None
 
 
 def _print(shown: list[Setting]) -> None:
