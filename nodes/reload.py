@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from market import topics
+from nodes import ending, joining
 from nodes.runtime import Runtime, Unloadable
 from nodes.subscription import Subscription
 from portfolios import checkpoints
@@ -50,7 +51,7 @@ def reload(processor: Processor, run: Runtime, market: Subscription, feedback: S
     if processor.stopping.is_set():
         return
     # 3. on_stop and a checkpoint. 4. STOPPED.
-    processor.say_stop(run)
+    ending.say_stop(processor, run)
     processor.save(wait=True)
     processor.enter(Status.STOPPED, "reload")
     # 5. Load the newest configuration; its version must be newer.
@@ -88,7 +89,7 @@ def _warm_up(processor: Processor, run: Runtime, market: Subscription) -> None:
     """What lies before the buffer, of the codes that are in it; those that are new have their past where they join."""
     positions = processor.positions
     starts = {position: offset for position in positions if (offset := run.next_offset(position)) is not None}
-    processor.warm_up(run, run.portfolio.cold & heard_of(market), starts, run.topic_ids)
+    joining.warm_up(processor, run, run.portfolio.cold & heard_of(market), starts, run.topic_ids)
 
 
 def _is_newer(processor: Processor) -> bool:
@@ -104,6 +105,6 @@ def register(processor: Processor, run: Runtime, market: Subscription) -> None:
     processor.positions = processor.context.market_positions(run.portfolio.codes)
     added = run.portfolio.cold - heard_of(market)
     market.keys = run.keys
-    processor.catch_up(run, processor.context.market, market, processor.positions, None, added)
+    joining.catch_up(processor, run, processor.context.market, market, processor.positions, None, added)
     kept = {(t, p) for t, parts in run.offsets.items() for p in parts if t not in topics.MARKET_DATA.values()}
     run.forget_offsets(kept | processor.positions)

@@ -16,11 +16,12 @@ from django.contrib.auth.models import User
 from market import bus, topic_admin, topics
 from market.bus import KafkaUnavailable
 from market.messages import Feedback, decode_feedback, decode_order, encode
-from nodes import reload
+from nodes import ending, joining, reload
 from nodes.checkpointer import Checkpointer
 from nodes.context import Context, Limits, TopicCatalogue
+from nodes.ending import Discarded, Interrupted
 from nodes.lease import Lease
-from nodes.processor import Discarded, Interrupted, Pace, Processor
+from nodes.processor import Processor
 from nodes.runtime import Runtime, Unloadable
 from nodes.sender import Sender
 from nodes.subscription import Subscription
@@ -114,7 +115,7 @@ def test_what_was_queued_before_a_halt_is_applied_before_what_was_left_in_the_lo
     scene.log.ticks(code, range(40))
     eventually(lambda: market.halted, saying="the halt")
     assert market.batches
-    processor.catch_up(run, scene.context.market, market, processor.positions, None)
+    joining.catch_up(processor, run, scene.context.market, market, processor.positions, None)
     drain(processor, run, market, feedback)
     assert run.portfolio.snapshot() == in_order(processor, code, start, range(40))
     assert run.next_offset(position_of(code)) == start + 40
@@ -134,7 +135,7 @@ def test_asked_to_stop_in_the_middle_of_catching_up_it_touches_the_queue_no_more
         drain(processor, run, market, feedback)
     processor.end("give_back", time.monotonic() + 10)
     with pytest.raises(Interrupted):
-        processor.catch_up(run, scene.context.market, market, processor.positions, None)
+        joining.catch_up(processor, run, scene.context.market, market, processor.positions, None)
     processor._leave()
     processor.work()
     assert processor.given_back
@@ -163,7 +164,7 @@ def test_while_it_catches_up_it_is_saved_now_and_then_and_never_past_what_it_has
         return taken
 
     monkeypatch.setattr(run, "take_save", look)
-    processor.catch_up(run, scene.context.market, market, processor.positions, None)
+    joining.catch_up(processor, run, scene.context.market, market, processor.positions, None)
     assert len(saved) > 2
     assert all(applied == offset for applied, offset in saved)
 
@@ -197,7 +198,7 @@ def test_a_fill_waits_for_the_price_at_which_it_traded(scene: Scene, new_code: N
 def test_a_fill_whose_price_does_not_come_is_booked_after_a_moment(
     scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nodes.processor._PATIENCE", 0.2)
+    monkeypatch.setattr("nodes.holding.PATIENCE", 0.2)
     code = new_code()
     processor = scene.portfolio(code)
     run, market, feedback = scene.begin(processor)
@@ -291,14 +292,14 @@ def test_what_comes_during_a_reload_is_applied_after_it_in_order(
     start = scene.log.end(position_of(code))
     scene.log.ticks(code, range(5))
     eventually(lambda: market.put == 5, saying="what came before")
-    stop = processor.say_stop
+    stop = ending.say_stop
 
-    def meanwhile(run: Runtime) -> None:
-        stop(run)
+    def meanwhile(processor: Processor, run: Runtime) -> None:
+        stop(processor, run)
         scene.log.ticks(code, range(5, 9))
         eventually(lambda: market.queued == 4, saying="the buffer")
 
-    monkeypatch.setattr(processor, "say_stop", meanwhile)
+    monkeypatch.setattr(ending, "say_stop", meanwhile)
     reconfigure(processor, config((code,), {"min_signal_interval": 3}))
     reload.reload(processor, run, market, feedback)
     assert run.config_version == 2
@@ -343,7 +344,7 @@ def test_one_that_is_somebody_elses_is_dropped(scene: Scene, new_code: NewCode) 
         processor._start()
     processor.work()
     assert not processor.given_back
-    assert processor._ending == "discard"
+    assert processor.ending == "discard"
 
 
 def test_one_that_cannot_be_made_ends_in_error(scene: Scene, new_code: NewCode) -> None:
@@ -418,30 +419,6 @@ def test_a_topic_that_was_made_anew_begins_a_new_incarnation(scene: Scene, new_c
     assert len(set(ids)) >= 2  # the same tick once more, under another name
 
 
-# -- pace --------------------------------------------------------------------------------------------------------------
-
-
-def test_a_quick_portfolio_takes_more_in_one_go_and_a_slow_one_less() -> None:
-    pace = Pace()
-    for _ in range(20):
-        pace.learn(pace.size, 0.001)
-    assert pace.size == 2048
-    pace.learn(2048, 4.0)
-    assert pace.size == 1024
-    pace.learn(4, 0.8)
-    assert pace.size == 2
-    for _ in range(5):
-        pace.learn(pace.size, 0.2)
-    assert pace.size == 1
-
-
-def test_small_goes_say_nothing_about_large_ones() -> None:
-    pace = Pace()
-    pace.size = 16
-    pace.learn(1, 0.002)
-    assert pace.size == 16
-
-
 # -- after a user's stop -----------------------------------------------------------------------------------------------
 
 
@@ -460,7 +437,7 @@ def test_after_its_users_stop_a_cancel_of_before_is_sent_again_when_it_is_overdu
     )
     run, _, _ = scene.begin(processor)
     assert scene.producer.messages == []
-    processor._timers(run, None)
+    processor.timers(run, None)
     eventually(lambda: len(scene.producer.messages) == 2, saying="both are sent")
     sent = [decode_order(value) for _, _, value in scene.producer.messages]
     assert [message.order_id for message in sent] == [order.order_id, order.order_id]

@@ -203,8 +203,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "reading on begins at the live end",
-        "nodes.processor",
-        "Processor._join",
+        "nodes.joining",
+        "join",
         "{p: run.next_offset(p) for p in positions}",
         "{p: None for p in positions}",
     ),

@@ -1,0 +1,122 @@
+"""How a portfolio joins the live stream: what its queue holds from a point on, and from the log what lies before (N7).
+
+Its own thread does it, at a start, when a full queue has halted, and when a new configuration wants other codes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from market.bus import KafkaUnavailable
+from market.messages import Feedback
+from nodes import warmup
+from nodes.consumer import LogConsumer
+from nodes.ending import Interrupted
+from nodes.joiner import JoinPlan, Reader, plan
+from nodes.runtime import Runtime
+from nodes.subscription import Item, Position, Subscription
+
+if TYPE_CHECKING:
+    from nodes.processor import Processor
+
+NO_CODES: frozenset[str] = frozenset()
+
+
+def join(
+    processor: Processor,
+    run: Runtime,
+    consumer: LogConsumer,
+    subscription: Subscription,
+    positions: set[Position],
+    cold: frozenset[str] = NO_CODES,
+) -> None:
+    """Register, then read what lies between the checkpoint's offsets and the point of registration."""
+    catch_up(processor, run, consumer, subscription, positions, {p: run.next_offset(p) for p in positions}, cold)
+
+
+def catch_up(
+    processor: Processor,
+    run: Runtime,
+    consumer: LogConsumer,
+    subscription: Subscription,
+    positions: set[Position],
+    wanted: dict[Position, int | None] | None,
+    cold: frozenset[str] = NO_CODES,
+) -> None:
+    """Register with the live stream, and apply in its order what lies before the join points: what was queued,
+    then, from the log, what follows `wanted`, or else what follows the points at which a full queue had to halt.
+    The past of `cold` codes, before all that, comes from history.
+    Raises Interrupted when it is to stop before it has all: the queue then holds what must not be applied.
+    """
+    context = processor.context
+    reader = Reader(context.make_reader(f"{processor.name}_join"), consumer.decode, consumer.poison)
+    try:
+        watermarks = reader.watermarks(positions)
+        ends = {position: end for position, (_, end) in watermarks.items()}
+        attached = consumer.attach(subscription, ends, context.limits.start_timeout)
+        if attached is None:
+            raise KafkaUnavailable(f"{consumer.name} did not answer in time")
+        ids = context.catalogue.ids({topic for topic, _ in positions})
+        recreated = frozenset(t for t, known in run.topic_ids.items() if ids.get(t, known) != known)
+        if wanted is None:
+            lost = {p: run.next_offset(p) for p in positions if p[0] in recreated}
+            wanted = {**lost, **attached.halted}
+        planned = plan(wanted, attached.joins, watermarks, recreated)
+        if cold:
+            starts = {p: planned.gaps[p].start if p in planned.gaps else at for p, at in attached.joins.items()}
+            warm_up(processor, run, cold, starts, ids)
+        for items in attached.before:
+            subscription.took(len(items))
+            _catch_up_with(processor, run, items)
+        # Only now, together: a checkpoint that knew the new topic and not the loss would hide it.
+        run.topic_ids.update(ids)
+        _account_for_losses(processor, run, planned, attached.joins)
+        for items in reader.read(planned.gaps, subscription.keys, processor.stopping):
+            _catch_up_with(processor, run, items)
+        if processor.stopping.is_set():
+            raise Interrupted
+        held = processor.holding.following if consumer is context.feedback else {}
+        run.advance({**attached.joins, **held})
+    finally:
+        reader.close()
+
+
+def warm_up(
+    processor: Processor, run: Runtime, cold: frozenset[str], starts: dict[Position, int], ids: dict[str, str]
+) -> None:
+    """Let it see the past of `cold` codes, up to `starts`."""
+    context = processor.context
+    warmup.warm_up(run, context.history, cold, starts, ids, lambda code: context.market_positions([code]))
+
+
+def _catch_up_with(processor: Processor, run: Runtime, items: list[Item]) -> None:
+    """Apply them, looking up from the work often enough to stop, to save and to be seen."""
+    holding = processor.holding
+    while items:
+        piece, items = items[: processor.pace.size], items[processor.pace.size :]
+        processor.wait_until_allowed()
+        if processor.stopping.is_set():
+            raise Interrupted
+        held = len(holding)
+        if isinstance(piece[0].event, Feedback):
+            piece = holding.sift(run, piece)
+        if piece:
+            processor.apply(run, piece)
+        if holding and (told := holding.sift(run, [])):
+            processor.apply(run, told)
+        processor.took_feedback(held - len(holding))  # what is held back counts as queued
+        if run.intents:
+            processor.save()
+        processor.timers(run, None)
+
+
+def _account_for_losses(processor: Processor, run: Runtime, planned: JoinPlan, joins: dict[Position, int]) -> None:
+    """What the log can no longer tell is said loudly; the ids of what follows are those of a new life."""
+    if not planned.losses:
+        return
+    run.portfolio.incarnation += 1
+    run.rewind({p: planned.gaps[p].start if p in planned.gaps else joins[p] for p in planned.losses})
+    what = "; ".join(f"{topic}:{partition}: {why}" for (topic, partition), why in sorted(planned.losses.items()))
+    processor.alert(
+        "data_gap", "critical", f"has lost part of its log, incarnation {run.portfolio.incarnation}: {what}"
+    )
