@@ -1,8 +1,9 @@
 """The configuration: one frozen, typed, strict object, and where each of its values came from (SPEC section 2).
 
 Defaults < `~/.ginkgo/config.yaml` (and `data_sources.yml`, `brokers.yml`) < environment `GINKGO_REDIS__HOST` < command
-line. A server is *given* if and only if its address is set; else it is embedded. An unknown key or a wrong type is a
-`ConfigurationError` that names the key and the file.
+line. A secret may be in a file: `GINKGO_REDIS__PASSWORD_FILE=/run/secrets/redis`. A server is *given* if and only if
+its address is set; else it is embedded. An unknown key or a wrong type is a `ConfigurationError` that names the key and
+the file.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ginkgo_site.config_model import PROJECT, Config
 __all__ = ["PROJECT", "Config", "ConfigurationError", "load"]
 
 _PREFIX = "GINKGO_"
+_FILE = "_file"
 _NOT_CONFIGURATION = {"GINKGO_HOME", "GINKGO_CONFIG_DIR", "GINKGO_OVERRIDES", "GINKGO_TEST_SERVERS"}
 # What each file may hold: all of it, or the one section it is named for.
 _FILES = {"config.yaml": None, "data_sources.yml": "sources", "brokers.yml": "brokers"}
@@ -49,7 +51,17 @@ def load(
     for variable, text in sorted(environ.items()):
         if variable.startswith(_PREFIX) and variable not in _NOT_CONFIGURATION:
             keys = variable.removeprefix(_PREFIX).lower().split("__")
-            _put(merged, keys, typed(keys, text), f"environment {variable}", origin)
+            source = f"environment {variable}"
+            if not _is_secret_file(keys):
+                _put(merged, keys, typed(keys, text), source, origin)
+                continue
+            keys = [*keys[:-1], keys[-1].removesuffix(_FILE)]
+            try:
+                secret = Path(text).expanduser().read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+                raise ConfigurationError(f"{'.'.join(keys)}: {text} cannot be read: {reason} ({source})") from None
+            _put(merged, keys, secret, f"{source} ({text})", origin)
     if home := environ.get("GINKGO_HOME"):
         _put(merged, ["home"], str(Path(home).expanduser().resolve()), "environment GINKGO_HOME", origin)
     for key, value in {**_inherited(environ), **(overrides or {})}.items():
@@ -78,13 +90,23 @@ def typed(keys: list[str], text: str) -> Any:
 
 
 def _is_text(keys: list[str]) -> bool:
+    return bool({str, SecretStr} & _types(keys))
+
+
+def _is_secret_file(keys: list[str]) -> bool:
+    """`GINKGO_REDIS__PASSWORD_FILE` names the file that holds `redis.password`, as container platforms hand it over."""
+    return keys[-1].endswith(_FILE) and SecretStr in _types([*keys[:-1], keys[-1].removesuffix(_FILE)])
+
+
+def _types(keys: list[str]) -> set[Any]:
+    """What a setting's value may be; nothing for a key that there is not."""
     model: Any = Config
     for key in keys:
         if not (isinstance(model, type) and issubclass(model, BaseModel)) or key not in model.model_fields:
-            return False
+            return set()
         model = model.model_fields[key].annotation
     parts = get_args(model) if get_origin(model) in (Union, types.UnionType) else (model,)
-    return bool({str, SecretStr} & {get_args(part)[0] if get_origin(part) is Annotated else part for part in parts})
+    return {get_args(part)[0] if get_origin(part) is Annotated else part for part in parts}
 
 
 def _inherited(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
@@ -40,6 +41,20 @@ def _known_topics(value: Any) -> Any:
     if unknown:
         raise ValueError(f"unknown topic {', '.join(unknown)}; there are {', '.join(sorted(names))}")
     return value
+
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_MAKE_KEY = "'openssl rand -hex 32'"
+
+
+def _public_url(value: Any) -> Any:
+    """Scheme and host, perhaps a port: the site is at its root."""
+    if not isinstance(value, str) or not value:
+        return value or None
+    parts = urlsplit(value.rstrip("/"))
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.path or parts.query:
+        raise ValueError("must be like https://ginkgo.example.com")
+    return parts.geturl()
 
 
 Directory = Annotated[Path, BeforeValidator(_absolute)]
@@ -165,8 +180,16 @@ class Web(_Section):
     """The address it listens at; `0.0.0.0` for all."""
     port: int | None = Field(None, ge=1, le=65535)
     """Without one, 8000 if it is free, else any."""
+    url: Annotated[str | None, BeforeValidator(_public_url)] = None
+    """Where users reach it, such as `https://ginkgo.example.com`. With https, everything is served as a public site's:
+    cookies and redirects by https only, HSTS, and a `secret_key` of your own. A proxy ends the TLS, and says so in
+    `X-Forwarded-Proto`, which nobody else can be let to set."""
+    flower_host: str = "127.0.0.1"
+    """The address Flower listens at; another than this machine's own needs `flower_password`."""
     flower_port: int | None = Field(None, ge=1, le=65535)
     """Flower's; without one, 5555 if it is free, else any."""
+    flower_password: SecretStr = SecretStr("")
+    """With what one logs in to Flower, as `ginkgo`; without one it asks nobody."""
     workers: int = Field(1, ge=1)
     """Processes that answer."""
     allowed_hosts: Texts = ("127.0.0.1", "localhost")
@@ -175,6 +198,26 @@ class Web(_Section):
     """Django's pages for errors, with settings and variables: never where others can reach it."""
     secret_key: SecretStr | None = None
     """Signs sessions and tokens, encrypts channels; the same for all machines. Without one, made in the home."""
+
+    @property
+    def public(self) -> bool:
+        """Whether it is a public site's: served by https."""
+        return self.url is not None and self.url.startswith("https://")
+
+    @model_validator(mode="after")
+    def _safe_in_public(self) -> Web:
+        if self.flower_host not in _LOOPBACK and not self.flower_password.get_secret_value():
+            raise ValueError(f"flower_host {self.flower_host} lets others stop workers: set web.flower_password too")
+        if not self.public:
+            return self
+        key = self.secret_key.get_secret_value() if self.secret_key is not None else ""
+        if not key:
+            raise ValueError(f"url is https: set web.secret_key too, made with {_MAKE_KEY}")
+        if len(key) < 50 or len(set(key)) < 5:
+            raise ValueError(f"secret_key is too easy to guess for a public site: make one with {_MAKE_KEY}")
+        if self.debug:
+            raise ValueError("debug shows settings and variables to anybody: off for a public site")
+        return self
 
 
 class Node(_Section):
@@ -194,6 +237,9 @@ class Node(_Section):
     """Between two looks at what it owns and what it runs, in seconds."""
     resend_interval: float = Field(10.0, gt=0)
     """An order that was not answered is sent again after so long, in seconds."""
+    degraded_after: float = Field(2.0, gt=0)
+    """An order that Kafka has not confirmed after so long, in seconds, goes straight to an engine, if its portfolio's
+    `policy.degraded_send` lets it."""
     interest_interval: float = Field(60.0, gt=0)
     """Between two announcements of the codes that it wants, in seconds."""
     stop_timeout: float = Field(30.0, gt=0)
@@ -242,6 +288,14 @@ class Engine(_Section):
     """Of one portfolio in a trading day (`daily_turnover`)."""
     max_order_age: float | None = Field(None, gt=0)
     """Between an order's cause and the engine, in seconds; older is rejected. Without one, any age."""
+    door_host: Host = "127.0.0.1"
+    """Where it takes orders straight from nodes while Kafka is away; `0.0.0.0` for nodes of other machines; empty: not
+    at all."""
+    door_port: int | None = Field(None, ge=1, le=65535)
+    """The port of that. Without one, any that is free."""
+    door_secret: SecretStr | None = None
+    """By which nodes and engines know each other there; the same for all machines. Without one, made from
+    `web.secret_key`."""
 
 
 def _rate(value: Any) -> Any:

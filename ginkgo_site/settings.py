@@ -7,6 +7,7 @@ import secrets
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pymysql
 
@@ -42,6 +43,20 @@ def _secret_key(home: Path) -> str:
 SECRET_KEY = _secret_key(GINKGO.home)
 DEBUG = GINKGO.web.debug
 ALLOWED_HOSTS = [*GINKGO.web.allowed_hosts]
+if GINKGO.web.url is not None:
+    ALLOWED_HOSTS.append(urlsplit(GINKGO.web.url).hostname or "")
+    CSRF_TRUSTED_ORIGINS = [GINKGO.web.url]
+if GINKGO.web.public:
+    # What `manage.py check --deploy` asks of a public site. The TLS ends at a proxy.
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    # Those who watch ask the process itself, not the proxy.
+    SECURE_REDIRECT_EXEMPT = [r"^api/health$"]
+    SECURE_HSTS_SECONDS = 365 * 86_400
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
 ROOT_URLCONF = "ginkgo_site.urls"
 WSGI_APPLICATION = "ginkgo_site.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
