@@ -280,6 +280,8 @@ class Engine(_Section):
     """Which of `brokers` this engine trades at."""
     switch_interval: float = Field(0.2, gt=0)
     """Between two looks at the stop button, in seconds."""
+    reconcile_interval: float = Field(60.0, gt=0)
+    """Between two reconciliations of fills, portfolios and broker, in seconds."""
     max_orders_per_minute: int = Field(600, ge=1)
     """Of one portfolio; more are rejected (`order_rate`)."""
     max_order_value: float = Field(10_000_000.0, gt=0)
