@@ -43,6 +43,10 @@ test-slow: setup-dev ## the drills with the real 30-second intervals
 test-servers: setup-dev ## the same tests on Debian's MariaDB and Redis, read back with kcat
 	@$(RUN)/python -m tests.support.debian $(RUN)/python -m pytest -m "servers and not slow" $(SPINE) $(ARGS)
 
+.PHONY: drill-servers
+drill-servers: setup-dev ## every drill on Debian's MariaDB and Redis, which are killed and started again (ARGS="chaos --seeds 5")
+	@$(RUN)/python -m tests.support.debian --mortal $(RUN)/ginkgo drill $(ARGS)
+
 check: setup-dev ## lint, format, types, layers, migrations, Django's own checks
 	@$(RUN)/ruff check .
 	@$(RUN)/ruff format --check .

@@ -2,70 +2,80 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import threading
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ginkgo_site.drill.drills import Drill, Scene
-from ginkgo_site.drill.errors import DrillError
+from ginkgo_site.drill import servers
+from ginkgo_site.drill.scene import Drill, Scene
 from ginkgo_site.drill.world import World
 
-SERVERS = ("kafka", "valkey")
 _EVERY_S = 8.0
 """Between two faults, on average."""
 _LONGEST_S = {"kill": 12.0, "freeze": 10.0, "cut": 10.0, "silence": 8.0, "restart": 0.0}
 
 
 class Fault(NamedTuple):
-    """What is done to whom, `at` seconds after the start, and for how many seconds."""
+    """What is done to whom, `at` seconds after the start, and for how many seconds. A cut is between the target, a
+    node, and a `server`.
+    """
 
     at: float
     kind: str
     target: str
     seconds: float
+    server: str = ""
 
     def __str__(self) -> str:
         lasting = f" for {self.seconds:.1f} s" if self.seconds else ""
-        return f"{self.at:.1f} s: {self.kind} {self.target}{lasting}"
+        return f"{self.at:.1f} s: {self.kind} {self.target}{f' from {self.server}' if self.server else ''}{lasting}"
 
 
-def plan(seed: int, seconds: float, nodes: Sequence[str]) -> list[Fault]:
-    """The faults of this seed, by time; a target is left alone while another fault has it."""
+def plan(
+    seed: int, seconds: float, nodes: Sequence[str], cuttable: Sequence[str], mortal: Sequence[str]
+) -> list[Fault]:
+    """The faults of this seed, by time; a target is left alone while another fault has it.
+
+    `cuttable` servers can fall silent, `mortal` ones can be killed.
+    """
     rng = random.Random(seed)
     busy: dict[str, float] = {}
     faults: list[Fault] = []
     at = rng.uniform(1.0, 4.0)
     while at < seconds:
-        kind, target = _draw(rng, nodes)
+        kind, target, server = _draw(rng, nodes, cuttable, mortal)
         lasting = round(rng.uniform(0.5, 1.0) * rng.random() * _LONGEST_S[kind], 1)
         if busy.get(target, 0.0) <= at:
-            faults.append(Fault(round(at, 1), kind, target, lasting))
+            faults.append(Fault(round(at, 1), kind, target, lasting, server))
             # Long enough to be up again: a process that starts for seconds and is killed again shows less and less.
             busy[target] = at + lasting + 4.0
         at += rng.expovariate(1 / _EVERY_S) + 0.5
     return faults
 
 
-def _draw(rng: random.Random, nodes: Sequence[str]) -> tuple[str, str]:
-    kind = rng.choices(("kill", "freeze", "cut", "restart", "silence"), weights=(5, 5, 3, 2, 1))[0]
+def _draw(
+    rng: random.Random, nodes: Sequence[str], cuttable: Sequence[str], mortal: Sequence[str]
+) -> tuple[str, str, str]:
+    kind = rng.choices(("kill", "freeze", "cut", "restart", "silence"), weights=(5, 5, 3, 2 if mortal else 0, 1))[0]
     if kind == "cut":
-        return kind, rng.choice(nodes)
+        return kind, rng.choice(nodes), rng.choice(cuttable)
     if kind == "restart":
-        return kind, rng.choice(SERVERS)
+        return kind, rng.choice(mortal), ""
     if kind == "silence":
-        return kind, "valkey"
-    return kind, rng.choices((*nodes, "engine", "scheduler"), weights=(*(3 for _ in nodes), 3, 1))[0]
+        return kind, rng.choice(cuttable), ""
+    return kind, rng.choices((*nodes, "engine", "scheduler"), weights=(*(3 for _ in nodes), 3, 1))[0], ""
 
 
 def drill(seed: int, minutes: float) -> Drill:
     """As one of the drills by name."""
 
     def run(scene: Scene) -> None:
-        faults = plan(seed, minutes * 60, scene.world.nodes)
+        world = scene.world
+        cuttable = sorted(servers.addresses())
+        mortal = [name for name in ("kafka", "mysql", "redis") if servers.pid(world.home, name) is not None]
+        faults = plan(seed, minutes * 60, world.nodes, cuttable, mortal)
         steps = sorted(
             [(fault.at, 0, fault) for fault in faults]
             + [(f.at + f.seconds, 1, f) for f in faults if f.kind != "restart"]
@@ -74,13 +84,13 @@ def drill(seed: int, minutes: float) -> Drill:
         for at, end, fault in steps:
             pause.wait(max(0.0, begun + at - time.monotonic()))
             if end:
-                _undo(scene.world, fault)
+                _undo(world, fault)
             else:
                 scene.note(str(fault))
-                _do(scene.world, fault)
+                _do(world, fault)
         pause.wait(max(0.0, begun + minutes * 60 - time.monotonic()))
 
-    return Drill(f"random failures for {minutes:g} minutes", run, embedded_only=True)
+    return Drill(f"random failures for {minutes:g} minutes", run)
 
 
 def name(seed: int, minutes: float) -> str:
@@ -101,12 +111,12 @@ def parse(text: str) -> Drill:
 def _do(world: World, fault: Fault) -> None:
     target = fault.target
     if fault.kind == "cut":
-        world.proxies[target].cut()
-    elif fault.kind in ("restart", "silence"):
-        pid = world.server(target)
-        if pid is None:
-            raise DrillError(f"{target} does not run under the stack's supervisor")
-        os.kill(pid, signal.SIGKILL if fault.kind == "restart" else signal.SIGSTOP)
+        world.cut(fault.server, target)
+    elif fault.kind == "silence":
+        world.cut(target)
+    elif fault.kind == "restart":
+        # It may still be coming back from the last time: then there is nobody to kill.
+        world.until(lambda: servers.kill(world.home, target) > 0, f"{target} can be killed")
     elif not world.alive(target):
         world.start(target)  # it ended by itself, as it must when it has been frozen or cut off for too long
     elif fault.kind == "kill":
@@ -117,11 +127,9 @@ def _do(world: World, fault: Fault) -> None:
 
 def _undo(world: World, fault: Fault) -> None:
     if fault.kind == "cut":
-        world.proxies[fault.target].mend()
+        world.mend(fault.server, fault.target)
     elif fault.kind == "silence":
-        pid = world.server(fault.target)
-        if pid is not None:
-            os.kill(pid, signal.SIGCONT)
+        world.mend(fault.target)
     elif fault.kind == "freeze":
         world.thaw(fault.target)
     if fault.target in world.names:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, Message, Producer
 
 from ginkgo_site.drill.errors import DrillError
 from market import bus, topics
@@ -55,15 +55,15 @@ class Feed:
             producer.poll(0)
         producer.flush(60)
 
-    def _tick(self, producer: object, code: str, now: datetime) -> None:
+    def _tick(self, producer: Producer, code: str, now: datetime) -> None:
         number = self._numbers[code] = self._numbers[code] + 1
         # A step up and down, so that a price is not the same as the last.
         tick = PriceUpdate(code=code, timestamp=now, price=_PRICE + (number % 3) / 100, bid_volume=number)
-        producer.produce(  # type: ignore[attr-defined]
+        producer.produce(
             topics.market_topic(code), key=code, value=encode(tick), on_delivery=self._delivered(code, number)
         )
 
-    def _delivered(self, code: str, number: int) -> object:
+    def _delivered(self, code: str, number: int) -> Callable[[KafkaError | None, Message], None]:
         def delivered(error: KafkaError | None, _: Message) -> None:
             if error is not None:
                 self._failed = error

@@ -35,13 +35,19 @@ class Ground:
 
     _used = 0
 
-    def __init__(self, portfolios: int, every: int) -> None:
-        """`every`: ticks of a code from one order to the next."""
+    def __init__(self, portfolios: int, every: int, slow: bool = False) -> None:
+        """`every`: ticks of a code from one order to the next. `slow`: one more portfolio, of more codes, waits."""
         self.codes: dict[str, tuple[str, ...]] = {}
         for _ in range(portfolios):
-            codes = tuple(self._new_code() for _ in range(_CODES_EACH))
-            made = services.create(f"drill {codes[0]}", None, "us", INITIAL_CASH, config(codes, every), running=True)
-            self.codes[str(made.id)] = codes
+            self._create(_CODES_EACH, every)
+        self.slow = self._create(2 * _CODES_EACH, every, tally.SLOW) if slow else ""
+
+    def _create(self, codes: int, every: int, strategy: str = tally.NAME) -> str:
+        mine = tuple(self._new_code() for _ in range(codes))
+        settings = config(mine, every, strategy)
+        made = services.create(f"drill {mine[0]}", None, "us", INITIAL_CASH, settings, running=True)
+        self.codes[str(made.id)] = mine
+        return str(made.id)
 
     @classmethod
     def _new_code(cls) -> str:
@@ -52,7 +58,7 @@ class Ground:
     def all_codes(self) -> tuple[str, ...]:
         return tuple(code for codes in self.codes.values() for code in codes)
 
-    def await_running(self, ids: Collection[str] | None = None, timeout: float = 60.0) -> float:
+    def await_running(self, ids: Collection[str] | None = None, timeout: float = 120.0) -> float:
         wanted = list(ids if ids is not None else self.codes)
 
         def running() -> bool:
@@ -64,6 +70,9 @@ class Ground:
         """Portfolio id → the node that owns it."""
         return {str(a.portfolio_id): a.node_id for a in Assignment.objects.filter(portfolio_id__in=self.codes)}
 
+    def epochs(self) -> dict[str, int]:
+        return {str(a.portfolio_id): a.epoch for a in Assignment.objects.filter(portfolio_id__in=self.codes)}
+
     def retire(self) -> None:
         """They are not wanted any more."""
         for portfolio_id in self.codes:
@@ -73,7 +82,7 @@ class Ground:
             "the drill's portfolios have stopped",
         )
 
-    def settle(self, feed: Feed, timeout: float = 90.0) -> list[Witness]:
+    def settle(self, feed: Feed, timeout: float = 180.0) -> list[Witness]:
         """Wait until every checkpoint knows the newest tick and no order is open; what they then say.
 
         What is still missing after `timeout` seconds is what the oracle is there to find.
@@ -108,10 +117,11 @@ class Ground:
         return Witness(portfolio_id, was.decided, len(was.ledger.orders), {**empty, **memories})
 
 
-def config(codes: Collection[str], every: int) -> dict[str, Any]:
+def config(codes: Collection[str], every: int, strategy: str = tally.NAME, amount: int = 10_000) -> dict[str, Any]:
+    """Under another `amount` it is another configuration, under which the strategy remembers what it has counted."""
     return {
-        "strategy": {"name": tally.NAME, "params": {"every": every}},
+        "strategy": {"name": strategy, "params": {"every": every}},
         "risk_managements": [],
-        "sizer": {"name": "FixedAmountSizer", "params": {"amount": 10_000}},
+        "sizer": {"name": "FixedAmountSizer", "params": {"amount": amount}},
         "codes": list(codes),
     }

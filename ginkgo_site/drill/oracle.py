@@ -9,14 +9,16 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartition
 
+from ginkgo_site.drill.errors import DrillError
 from ginkgo_site.drill.feed import Feed
 from ginkgo_site.drill.ground import INITIAL_CASH, Ground, Witness
 from ginkgo_site.drill.outcome import Outcome
@@ -29,6 +31,8 @@ from portfolios import checkpoints
 from portfolios.kernel import state as saved
 from portfolios.kernel.money import to_decimal
 from portfolios.models import LedgerEntry
+
+_READING_S = 120.0
 
 
 class Sent(NamedTuple):
@@ -69,30 +73,37 @@ def judge(name: str, ground: Ground, feed: Feed, witnesses: list[Witness]) -> Ou
     return outcome
 
 
-def submissions() -> list[Sent]:
-    """All orders that were ever sent, in the log's order by partition."""
+def records(topic: str) -> Iterator[Message]:
+    """All that a topic holds now, in its order by partition."""
     options: dict[str, Any] = {"enable.partition.eof": True, "auto.offset.reset": "earliest"}
     consumer = bus.make_consumer("drill.oracle", **options)
-    found: list[Sent] = []
     try:
-        topic = topics.ORDERS_SUBMISSION
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
-        left = set(partitions)
+        left, deadline = set(partitions), time.monotonic() + _READING_S
         while left:
+            if time.monotonic() > deadline:
+                raise DrillError(f"topic {topic} could not be read to its end within {_READING_S:g} s")
             for message in consumer.consume(2000, 1.0):
-                if message.error() is not None:
+                if message.error() is None:
+                    yield message
+                elif message.error().code() == KafkaError._PARTITION_EOF:
                     left.discard(message.partition())
-                    continue
-                try:
-                    order = decode_order(message.value())
-                except UNDECODABLE:
-                    continue
-                if isinstance(order, OrderSubmission):
-                    where = message.partition(), message.offset(), message.timestamp()[1] / 1000
-                    found.append(Sent(order.portfolio_id, order.order_id, order.epoch, *where))
     finally:
         consumer.close()
+
+
+def submissions() -> list[Sent]:
+    """All orders that were ever sent, in the log's order by partition."""
+    found: list[Sent] = []
+    for message in records(topics.ORDERS_SUBMISSION):
+        try:
+            order = decode_order(message.value())
+        except UNDECODABLE:
+            continue
+        if isinstance(order, OrderSubmission):
+            where = message.partition(), message.offset(), message.timestamp()[1] / 1000
+            found.append(Sent(order.portfolio_id, order.order_id, order.epoch, *where))
     return found
 
 

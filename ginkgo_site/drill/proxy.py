@@ -25,6 +25,10 @@ class Proxy:
         self._closed = False
         threading.Thread(target=self._accept, name=f"drill_proxy_{self.port}", daemon=True).start()
 
+    @property
+    def is_cut(self) -> bool:
+        return not self._whole.is_set()
+
     def cut(self) -> None:
         self._whole.clear()
 

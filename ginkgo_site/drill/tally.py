@@ -6,6 +6,9 @@ twice in the history that survived is therefore written in its own state, whoeve
 
 from __future__ import annotations
 
+import os
+import threading
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -13,6 +16,10 @@ import msgspec
 from portfolios.kernel.component import BUY, SELL, PriceUpdate, Signal, Strategy, param
 
 NAME = "ginkgo_site.drill.tally:TallyStrategy"
+SLOW = "ginkgo_site.drill.tally:SlowStrategy"
+WAIT_S = 0.2
+FLAG = "DRILL_SLOW"
+"""In a node's environment: the path of a file; while it exists, the slow strategy waits."""
 
 
 class TallyStrategy(Strategy):
@@ -41,3 +48,13 @@ class TallyStrategy(Strategy):
             return None
         held = self.view.positions.get(tick.code)
         return Signal(SELL if held is not None and held.volume else BUY, f"tick {number}")
+
+
+class SlowStrategy(TallyStrategy):
+    """Keeps count too, and waits at each event while a drill wants it to."""
+
+    def on_price(self, memory: TallyStrategy.Memory, tick: PriceUpdate) -> Signal | None:
+        flag = os.environ.get(FLAG)
+        if flag and Path(flag).exists():
+            threading.Event().wait(WAIT_S)
+        return super().on_price(memory, tick)

@@ -3,6 +3,10 @@
 `python -m tests.support.debian pytest -m servers` installs what is missing (when it may), starts both, sets
 `GINKGO_TEST_SERVERS=debian`, `GINKGO_MYSQL__…` and `GINKGO_REDIS__…` in the environment of the command, and stops both
 after it. The settings are read before any test is collected, so the servers have to be there before pytest is.
+
+`python -m tests.support.debian --mortal ginkgo drill` starts them to be killed: each is started again two seconds after
+it died, Redis keeps its data, and MariaDB's files lie on a disk of 400 MB in memory, if this is root's machine.
+`DRILL_KILLS` and `DRILL_DISK` tell the drills so.
 """
 
 from __future__ import annotations
@@ -10,7 +14,6 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,19 +24,29 @@ from pathlib import Path
 import pymysql
 import redis
 
+from ginkgo_site.stack.ports import Ports
 from tests.support.eventually import eventually
 
 PACKAGES = {"mariadbd": "mariadb-server", "redis-server": "redis-server", "kcat": "kcat"}
+FOR_DRILLS = "libfaketime"
 HOST = "127.0.0.1"
+_PORTS = Ports()
+
+
+_DISK_MB = 400
+_AGAIN_S = 2
+# Its own session's leader: asked to stop, it stops the server first.
+_KEEP = f"""trap 'kill $server; wait $server; exit 0' TERM
+while :; do "$@" & server=$!; wait $server; sleep {_AGAIN_S}; done"""
 
 
 class Unavailable(Exception):
     """A server cannot be had here; the message says what to install."""
 
 
-def install_missing() -> None:
+def install_missing(more: Sequence[str] = ()) -> None:
     """Have apt-get install what is missing, if this is root's Debian. Raises Unavailable otherwise."""
-    missing = [package for program, package in PACKAGES.items() if find(program) is None]
+    missing = [*(package for program, package in PACKAGES.items() if find(program) is None), *more]
     if not missing:
         return
     names = " ".join(missing)
@@ -55,23 +68,46 @@ def find(program: str) -> str | None:
 
 
 @contextmanager
-def servers() -> Iterator[dict[str, str]]:
+def servers(mortal: bool = False) -> Iterator[dict[str, str]]:
     """Both servers, running; yields the environment by which Ginkgo finds them."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ginkgo-debian-")))
+        folder = disk = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ginkgo-debian-")))
         environment = {"GINKGO_TEST_SERVERS": "debian"}
-        environment |= stack.enter_context(redis_server(folder))
-        environment |= stack.enter_context(mariadb(folder))
+        if mortal:
+            environment["DRILL_KILLS"] = "1"
+            if (small := stack.enter_context(_small_disk(folder / "disk"))) is not None:
+                disk = small
+                environment["DRILL_DISK"] = str(small)
+        environment |= stack.enter_context(redis_server(folder, mortal))
+        environment |= stack.enter_context(mariadb(disk, mortal))
         yield environment
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[dict[str, str]]:
+def _small_disk(folder: Path) -> Iterator[Path | None]:
+    """A file system of its own, or None where we may not mount one."""
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={_DISK_MB}m", "ginkgo-drill", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    try:
+        yield folder if done.returncode == 0 else None
+    finally:
+        if done.returncode == 0:
+            subprocess.run(["umount", "--lazy", str(folder)], check=False)
+
+
+@contextmanager
+def redis_server(folder: Path, mortal: bool = False) -> Iterator[dict[str, str]]:
     """A Redis of its own on a free port; yields `GINKGO_REDIS__…`."""
     port = free_port()
     data = folder / "redis"
     data.mkdir()
     command = [_need("redis-server"), "--port", str(port), "--bind", HOST, "--dir", str(data), "--save", ""]
+    if mortal:
+        command += ["--appendonly", "yes"]
 
     def answers() -> bool:
         try:
@@ -79,13 +115,13 @@ def redis_server(folder: Path) -> Iterator[dict[str, str]]:
         except redis.RedisError:
             return False
 
-    with _running("redis", command, folder) as process:
+    with _running("redis", command, folder, mortal) as process:
         eventually(lambda: answers() or _ended(process, folder), timeout=15, saying="redis-server answering")
         yield {"GINKGO_REDIS__HOST": HOST, "GINKGO_REDIS__PORT": str(port)}
 
 
 @contextmanager
-def mariadb(folder: Path) -> Iterator[dict[str, str]]:
+def mariadb(folder: Path, mortal: bool = False) -> Iterator[dict[str, str]]:
     """A MariaDB of its own on a free port with an empty `ginkgo` database; yields `GINKGO_MYSQL__…`."""
     port, data, socket_path = free_port(), folder / "mariadb", folder / "mariadb.sock"
     user = getpass.getuser()
@@ -101,6 +137,8 @@ def mariadb(folder: Path) -> Iterator[dict[str, str]]:
         *(_need("mariadbd"), "--no-defaults", f"--datadir={data}", f"--user={user}", f"--port={port}"),
         *(f"--socket={socket_path}", f"--bind-address={HOST}", "--skip-name-resolve", "--max-connections=300"),
     ]
+    if mortal:
+        command += [f"--pid-file={folder / 'mariadb.pid'}", "--innodb-log-file-size=16M", "--innodb-fast-shutdown=2"]
 
     def prepared() -> bool:
         try:
@@ -113,7 +151,7 @@ def mariadb(folder: Path) -> Iterator[dict[str, str]]:
         except pymysql.err.OperationalError:
             return False
 
-    with _running("mariadb", command, folder) as process:
+    with _running("mariadb", command, folder, mortal) as process:
         eventually(lambda: prepared() or _ended(process, folder), timeout=60, saying="mariadbd answering")
         yield {
             "GINKGO_MYSQL__HOST": HOST,
@@ -124,13 +162,17 @@ def mariadb(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Below the range from which outgoing connections get theirs: a server that is away keeps its port."""
+    return _PORTS.any()
 
 
 @contextmanager
-def _running(name: str, command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _running(
+    name: str, command: Sequence[str], folder: Path, mortal: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run it; if `mortal`, it is started again whenever it ends."""
+    if mortal:
+        command = ["/bin/sh", "-c", _KEEP, "keep", *command]
     with (folder / f"{name}.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
     try:
@@ -163,10 +205,12 @@ def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def main(command: Sequence[str]) -> int:
+def main(words: Sequence[str]) -> int:
+    mortal = words[:1] == ["--mortal"]
+    command = words[mortal:]
     try:
-        install_missing()
-        with servers() as environment:
+        install_missing([FOR_DRILLS] if mortal and not any(Path("/usr/lib").glob("*/faketime")) else [])
+        with servers(mortal) as environment:
             _say("MariaDB on {GINKGO_MYSQL__PORT}, Redis on {GINKGO_REDIS__PORT}".format(**environment))
             try:
                 return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode

@@ -6,7 +6,7 @@ import pytest
 
 from ginkgo_site.drill.feed import OPENING
 from ginkgo_site.drill.oracle import Sent, longest_pause, stale
-from ginkgo_site.drill.outcome import Outcome
+from ginkgo_site.drill.outcome import Outcome, Timed
 from ginkgo_site.drill.tally import TallyStrategy
 from tests.portfolios.kernel.harness import tick
 
@@ -40,8 +40,8 @@ def test_a_pause_is_between_two_new_orders_of_one_portfolio() -> None:
     "wrong",
     [
         {"messages_lost": 1}, {"messages_twice": 1}, {"orders_lost": 1}, {"orders_twice": 1}, {"orders_ghost": 1},
-        {"stale_orders": 1}, {"books_wrong": 1}, {"pause_s": 9.0, "pause_must": 8.0}, {"failed": True}, {"orders": 0},
-        {"messages": 0},
+        {"stale_orders": 1}, {"books_wrong": 1}, {"timed": [Timed("failover", 9.0, 8.0)]}, {"failed": True},
+        {"orders": 0}, {"messages": 0},
     ],
 )  # fmt: skip
 def test_whatever_is_wrong_fails_the_drill(wrong: dict[str, object]) -> None:
