@@ -12,12 +12,14 @@ import msgspec
 from django.db.models import F
 from django.utils import timezone
 
+from market import reconciliation_sums as sums
 from market.brokers.port import Execution, Holdings, Report, State
 from market.engine.transactions import writing
 from market.models import BrokerFill, BrokerOrder
+from market.reconciliation import implied, together
 from portfolios.kernel.exchange import Fill, Resting
 from portfolios.kernel.money import to_decimal, to_units
-from portfolios.models import LedgerEntry, Portfolio
+from portfolios.models import Portfolio
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Resting).decode
@@ -163,21 +165,15 @@ def reanchor(placed: Placed, offset: int) -> Placed | None:
     return standing.get(resting.order_id)
 
 
-def holdings(portfolio_id: str) -> Holdings:
-    """A portfolio's account as the sum of the exchange's own executions, and what its owner brought or took."""
-    cash = to_units(Portfolio.objects.values_list("initial_cash", flat=True).get(id=portfolio_id))
-    positions: dict[str, int] = defaultdict(int)
-    rows = BrokerFill.objects.filter(order__portfolio_id=portfolio_id).values_list(
-        "order__code", "order__direction", "volume", "amount", "commission", "tax"
+def holdings(portfolio_ids: Sequence[str]) -> Holdings:
+    """Portfolios' account as the sum of the exchange's own executions, and what its owner brought or took."""
+    ids = list(portfolio_ids)
+    executed, adjusted = sums.executions(ids), sums.adjusted(ids)
+    rows = Portfolio.objects.filter(id__in=ids).order_by().values_list("id", "initial_cash", "market")
+    all_of_them = together(
+        implied(to_units(cash), executed[id_], adjusted[id_], sums.on_margin(market)) for id_, cash, market in rows
     )
-    for code, direction, volume, amount, commission, tax in rows:
-        positions[code] += direction * volume
-        cash -= direction * to_units(amount) + to_units(commission) + to_units(tax)
-    adjustments = LedgerEntry.objects.filter(portfolio_id=portfolio_id, adjustment__isnull=False)
-    for change, code, direction, volume in adjustments.values_list("cash_change", "code", "direction", "volume"):
-        cash += to_units(change)
-        positions[code] += direction * volume
-    return Holdings(cash, {code: volume for code, volume in positions.items() if volume})
+    return Holdings(all_of_them.cash or 0, dict(all_of_them.positions))
 
 
 def _row(entry: Entry) -> BrokerOrder:

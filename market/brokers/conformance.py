@@ -262,7 +262,7 @@ class Conformance:
             assert report.state == "filled", f"{ticket.order.direction:+d} is filled: {report}"
             for fill in report.executions:
                 cash -= ticket.order.direction * fill.amount + fill.commission + fill.tax
-        held = venue.broker.holdings(venue.portfolio_id)
+        held = venue.broker.holdings([venue.portfolio_id])
         assert {code: volume for code, volume in held.positions.items() if volume} == {venue.code: 100}
         assert held.cash == cash, f"cash is what there was less what the fills cost: {held.cash}, not {cash}"
 
@@ -418,7 +418,7 @@ def _report(venue: Venue, ticket: Ticket) -> Report:
 
 
 def _held(venue: Venue) -> int:
-    return venue.broker.holdings(venue.portfolio_id).positions.get(venue.code, 0)
+    return venue.broker.holdings([venue.portfolio_id]).positions.get(venue.code, 0)
 
 
 def _drain(venue: Venue) -> None:

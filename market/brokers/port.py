@@ -72,7 +72,11 @@ class Report:
 
 @dataclass(frozen=True)
 class Holdings:
-    """An account at the broker: cash in units, volume by code."""
+    """An account at the broker: cash in units, volume by code.
+
+    Of an account on margin, `cash` is its equity less the value of its contracts (price × volume × multiplier), both at
+    the same prices: like cash, that does not move with the market.
+    """
 
     cash: int
     positions: dict[str, int] = field(default_factory=dict)
@@ -119,8 +123,9 @@ class Broker(Protocol):
     def news(self, timeout: float) -> set[str]:
         """Wait up to `timeout` seconds for something to happen to followed orders: their ids. Then `query` them."""
 
-    def holdings(self, portfolio_id: str) -> Holdings:
-        """Cash and positions of a portfolio's account as the broker's own book has them."""
+    def holdings(self, portfolio_ids: Sequence[str]) -> Holdings:
+        """Cash and positions of the account that these portfolios trade in, all that do, as the broker's own book has
+        them: what reconciliation holds the engine's fills against."""
 
     def quote(self, code: str) -> Quote | None:
         """The last price of `code` that the broker has seen, if it has any; never waits."""

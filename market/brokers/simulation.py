@@ -102,9 +102,9 @@ class SimulatedBroker:
             changed, self._changed = self._changed, set()
         return changed
 
-    def holdings(self, portfolio_id: str) -> Holdings:
+    def holdings(self, portfolio_ids: Sequence[str]) -> Holdings:
         with _answering():
-            return book.holdings(portfolio_id)
+            return book.holdings(portfolio_ids)
 
     def quote(self, code: str) -> Quote | None:
         return self._exchange.quote(code)

@@ -41,8 +41,8 @@ class Answers:
     def portfolio_ids(self) -> list[str]:
         return list(self._counters)
 
-    def tell(self, order: Order, event_type: FeedbackType, timestamp: datetime, **fields: Any) -> None:
-        """Add an answer to `order`, whose state is already what it says; counts the order's `seq` up."""
+    def tell(self, order: Order, event_type: FeedbackType, timestamp: datetime, **fields: Any) -> int:
+        """Add an answer to `order`, whose state is already what it says; counts the order's `seq` up. Its `pseq`."""
         counter = self._counters[order.portfolio_id]
         counter.pseq += 1
         order.seq += 1
@@ -64,6 +64,7 @@ class Answers:
                 message=encode(message).decode(),
             )
         )
+        return counter.pseq
 
     def save(self) -> int:
         """Write the answers and the counters; how many answers there were."""

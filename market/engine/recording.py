@@ -92,7 +92,7 @@ def _fill(order: Order, report: Report, execution: Execution, broker: str, answe
     # A fill that comes after the end (the broker was quicker than our cancel) is told, but does not reopen the order.
     if order.state not in TERMINAL:
         order.state = OrderState.FILLED if whole else OrderState.PARTIALLY_FILLED
-    answers.tell(
+    pseq = answers.tell(
         order,
         "order_filled" if whole else "order_partially_filled",
         execution.timestamp,
@@ -120,6 +120,7 @@ def _fill(order: Order, report: Report, execution: Execution, broker: str, answe
         commission=to_decimal(execution.commission),
         tax=to_decimal(execution.tax),
         event_time=execution.timestamp,
+        pseq=pseq,
     )
 
 

@@ -33,6 +33,8 @@ class BrokerWatch:
         self._unbooked: set[str] = set()
         self._next_sweep = time.monotonic() + _SWEEP
         self._failing = False
+        self.outages = 0
+        """How often the broker, or the database, has been away and come back."""
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
@@ -56,7 +58,9 @@ class BrokerWatch:
             close_old_connections()
             return 0
         self._unbooked = set()
-        self._failing = False
+        if self._failing:
+            self._failing = False
+            self.outages += 1
         return told
 
     def _open(self) -> set[str]:

@@ -6,6 +6,7 @@ from market.models.fenced import FencedMessage
 from market.models.fill import Fill
 from market.models.order import Order
 from market.models.outbox import FeedbackCounter, OutboxMessage
+from market.models.reconciliation import Mismatch, ReconciliationRun
 from market.models.switch import EngineSwitch
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "FeedbackCounter",
     "FencedMessage",
     "Fill",
+    "Mismatch",
     "Order",
     "OutboxMessage",
+    "ReconciliationRun",
 ]

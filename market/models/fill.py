@@ -24,6 +24,7 @@ class Fill(models.Model):
     commission = money()
     tax = money()
     event_time = models.DateTimeField()
+    pseq = models.PositiveBigIntegerField(default=0, help_text="Of the feedback that told it.")
     recorded_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

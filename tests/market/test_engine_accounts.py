@@ -103,4 +103,4 @@ def test_the_simulated_exchanges_account_holds_what_was_brought_to_it() -> None:
     made = nobodys()
     services.deposit(made.id, "12.5", "more", owner())
     services.correct_position(made.id, "600519.SH", 200, "a gift", 10, owner())
-    assert book.holdings(made.id) == Holdings(to_units("5012.5"), {"600519.SH": 200})
+    assert book.holdings([made.id]) == Holdings(to_units("5012.5"), {"600519.SH": 200})

@@ -346,7 +346,7 @@ def test_the_books_agree_with_the_exchange_to_the_unit():
     cash = portfolio.initial_cash - sum(
         f.direction * f.amount + f.commission + f.tax for f in Fill.objects.filter(portfolio=portfolio)
     )
-    held = market.holdings(portfolio.id)
+    held = market.holdings([portfolio.id])
     assert held.cash == int(cash * 10_000) and held.positions == {"600519.SH": 500}
     assert all(order.state in TERMINAL for order in Order.objects.all())
     assert OutboxMessage.objects.count() == 15

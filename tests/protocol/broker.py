@@ -154,7 +154,7 @@ class Connection:
         changed, self.changed = self.changed, set()
         return changed
 
-    def holdings(self, portfolio_id: str) -> Holdings:
+    def holdings(self, portfolio_ids: Sequence[str]) -> Holdings:
         raise NotImplementedError
 
     def quote(self, code: str) -> Quote | None:

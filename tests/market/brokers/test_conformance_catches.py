@@ -340,8 +340,8 @@ def never_expires(sound: type) -> type:
 
 def holdings_forget_fees(sound: type) -> type:
     class Broken(sound):
-        def holdings(self, portfolio_id):
-            held = super().holdings(portfolio_id)
+        def holdings(self, portfolio_ids):
+            held = super().holdings(portfolio_ids)
             (fees,) = self._api.ask("SELECT coalesce(sum(fee), 0) FROM fills")[0]
             return replace(held, cash=held.cash + round(fees * 10_000))
 
