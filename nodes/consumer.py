@@ -161,9 +161,10 @@ class LogConsumer(NodeThread):
         decode = self.decode
         bound: dict[Subscription, list[Item]] = {}
         for message in messages:
-            subscriptions = wanted.get(message.key())  # type: ignore[arg-type]
-            if subscriptions is None or message.error() is not None:
-                if message.error() is not None:
+            key = message.key()
+            subscriptions = wanted.get(key)  # type: ignore[arg-type]
+            if subscriptions is None:
+                if key is None:  # what librdkafka has to say comes as a message without one
                     self._on_error(message)
                 continue
             cause = _new(Cause, (message.topic(), message.partition(), message.offset()))
