@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 
+from django.db import connection
+
+from ginkgo_site.drill import skewed
+from ginkgo_site.drill.errors import DrillError
 from ginkgo_site.drill.scene import Scene
+from market.models import Order
 from portfolios import livestate
 from scheduler import operations
 from scheduler.models import Node
 from scheduler.models.node import NodeState
 
-_FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1",
-             "/usr/local/lib/faketime/libfaketimeMT.so.1")  # fmt: skip
-_SKEWS = {"scheduler": "+2m", "engine": "-9m", "drill-1": "+7m", "drill-2": "-4m"}
+_SKEWS = {"scheduler": 120.0, "engine": -540.0, "drill-1": 420.0, "drill-2": -240.0}
+"""Seconds."""
+_TRIES = 300
 
 
 def kill(scene: Scene) -> None:
@@ -50,6 +54,37 @@ def freeze(scene: Scene) -> None:
     scene.world.thaw(victim)
     scene.note(f"SIGCONT {victim}")
     _pause(5)
+
+
+def freeze_locked(scene: Scene) -> None:
+    """Frozen in the middle of a transaction, so that it holds the locks of what its successor has to write."""
+    victim = scene.busiest()
+    for attempt in range(1, _TRIES + 1):
+        scene.world.freeze(victim)
+        if _idle_transactions():
+            break
+        scene.world.thaw(victim)
+        _pause(0.05 + attempt % 7 / 50)
+    else:
+        raise DrillError(f"{victim} was not found in a transaction in {_TRIES} tries")
+    scene.note(f"SIGSTOP {victim}, at the {attempt}. time within a transaction")
+    scene.took("trade elsewhere after", scene.taken_over(victim), 30.0)
+    scene.world.thaw(victim)
+    scene.note(f"SIGCONT {victim}")
+    _pause(5)
+
+
+def _idle_transactions() -> bool:
+    """Whether one that has written something waits for its client: the same for a tenth of a second."""
+    seen: list[frozenset[int]] = []
+    with connection.cursor() as cursor:
+        for _ in range(3):
+            cursor.execute(
+                "SELECT trx_id FROM information_schema.innodb_trx WHERE trx_query IS NULL AND trx_rows_locked > 0"
+            )
+            seen.append(frozenset(row[0] for row in cursor.fetchall()))
+            _pause(0.05)
+    return bool(frozenset.intersection(*seen))
 
 
 def restart(scene: Scene) -> None:
@@ -88,7 +123,7 @@ def new(scene: Scene) -> None:
     newcomer = "drill-new"
     scene.world.start(newcomer)
     scene.note(f"{newcomer} is started")
-    key = livestate.heartbeat_key(newcomer)
+    key, before = livestate.heartbeat_key(newcomer), scene.ground.epochs()
     scene.world.until(lambda: bool(livestate.client().exists(key)), f"{newcomer} has a heartbeat")
 
     def seen() -> bool:
@@ -99,9 +134,14 @@ def new(scene: Scene) -> None:
         counts = [owners.count(node) for node in (*scene.world.nodes, newcomer)]
         return max(counts) - min(counts) <= 1 and sum(counts) == len(owners)
 
+    def trades() -> bool:
+        theirs = [p for p, node in scene.ground.nodes().items() if node == newcomer]
+        return all(Order.objects.filter(portfolio_id=p, epoch__gt=before[p]).exists() for p in theirs)
+
     scene.took("seen after", scene.world.until(seen, f"{newcomer} is seen"), 10.0)
     scene.took("has its share after", scene.world.until(balanced, f"{newcomer} has its share"), 10.0)
-    scene.trades_on()
+    scene.note(f"what it got trades there after {scene.world.until(trades, 'its share trades'):.1f} s")
+    scene.world.until(lambda: scene.world.runs(newcomer), f"{newcomer} runs")
     code = scene.world.stop(newcomer)
     scene.note(f"SIGTERM {newcomer}, exit code {code}")
     scene.taken_over(newcomer)
@@ -110,11 +150,10 @@ def new(scene: Scene) -> None:
 def clock_skew(scene: Scene) -> None:
     """Every process has another time of day than the next: failover, moves and the scheduler's own succession."""
     world = scene.world
-    library = _faketime()
     for name, skew in _SKEWS.items():
         world.stop(name)
-        world.start(name, LD_PRELOAD=library, FAKETIME=skew, FAKETIME_DONT_FAKE_MONOTONIC="1")
-        scene.note(f"{name}'s clock is {skew} off")
+        world.start(name, skew)
+        scene.note(f"{name}'s clock is {skew:+g} s off")
     world.await_nodes()
     scene.ground.await_running()
     scene.trades_on()
@@ -128,20 +167,15 @@ def clock_skew(scene: Scene) -> None:
     world.kill("scheduler")
     victim = scene.busiest()
     world.kill(victim)
-    world.start("scheduler", LD_PRELOAD=library, FAKETIME="-8m", FAKETIME_DONT_FAKE_MONOTONIC="1")
+    world.start("scheduler", -480.0)
     scene.note(f"kill -9 scheduler, whose successor is ten minutes behind it, and {victim}")
     begun = time.monotonic()
     scene.taken_over(victim)
     scene.took("trade elsewhere after", time.monotonic() - begun, 60.0)
 
 
-def no_faketime() -> str:
-    return "" if _faketime() else "libfaketime is not installed (Debian: apt-get install libfaketime)"
-
-
-def _faketime() -> str:
-    found = [path for pattern in _FAKETIME for path in Path("/").glob(pattern[1:])]
-    return str(found[0]) if found else ""
+def no_skew() -> str:
+    return "" if skewed.is_possible() else skewed.MISSING
 
 
 def _pause(seconds: float) -> None:

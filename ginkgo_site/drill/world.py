@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import redis
 
+from ginkgo_site.bench.programs import module
 from ginkgo_site.drill import servers
 from ginkgo_site.drill.errors import DrillError
 from ginkgo_site.drill.profiles import FAST
@@ -42,7 +43,7 @@ class World:
         self._profile = FAST
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._frozen: set[str] = set()
-        self._changed: dict[str, Mapping[str, str]] = {}
+        self._skews: dict[str, float] = {}
         self._log_at: dict[str, int] = {}
         self._proxies: dict[tuple[str, str], Proxy] = {}
 
@@ -76,28 +77,28 @@ class World:
             self.stop(name)
             del self._processes[name]
         for name in self.names:
-            if self._changed.pop(name, None) is not None and self.alive(name):
+            if self._skews.pop(name, 0.0) and self.alive(name):
                 self.stop(name)
             self.start(name)
         self.await_nodes()
 
     # -- processes -------------------------------------------------------------------------------------------------
 
-    def start(self, name: str, **changed: str) -> None:
-        """Start it if it does not run; it is not waited for. `changed` environment: until the world is restored."""
+    def start(self, name: str, skew: float = 0.0) -> None:
+        """Start it if it does not run; it is not waited for. `skew`: seconds by which its time of day is wrong from now
+        on, until the world is restored.
+        """
         if self.alive(name):
             return
-        if changed:
-            self._changed[name] = changed
+        skew = self._skews[name] = skew or self._skews.get(name, 0.0)
         log = self.log(name)
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log_at[name] = log.stat().st_size if log.exists() else 0
-        own = {**self._profile, **self._wires(name), **self._changed.get(name, {})}
-        own |= {"GINKGO_HOME": str(self.home), FLAG: str(self.slow)}
+        own = {**self._profile, **self._wires(name), "GINKGO_HOME": str(self.home), FLAG: str(self.slow)}
         words = (name, "run") if name in ("scheduler", "engine") else ("node", "start", "--node-id", name)
         with log.open("ab") as output:
             self._processes[name] = subprocess.Popen(
-                command(*words),
+                module("ginkgo_site.drill.skewed", str(skew), *words) if skew else command(*words),
                 env={**environment(), **own},
                 stdin=subprocess.DEVNULL,
                 stdout=output,

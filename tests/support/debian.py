@@ -28,7 +28,6 @@ from ginkgo_site.stack.ports import Ports
 from tests.support.eventually import eventually
 
 PACKAGES = {"mariadbd": "mariadb-server", "redis-server": "redis-server", "kcat": "kcat"}
-FOR_DRILLS = "libfaketime"
 HOST = "127.0.0.1"
 _PORTS = Ports()
 
@@ -44,9 +43,9 @@ class Unavailable(Exception):
     """A server cannot be had here; the message says what to install."""
 
 
-def install_missing(more: Sequence[str] = ()) -> None:
+def install_missing() -> None:
     """Have apt-get install what is missing, if this is root's Debian. Raises Unavailable otherwise."""
-    missing = [*(package for program, package in PACKAGES.items() if find(program) is None), *more]
+    missing = [package for program, package in PACKAGES.items() if find(program) is None]
     if not missing:
         return
     names = " ".join(missing)
@@ -209,7 +208,7 @@ def main(words: Sequence[str]) -> int:
     mortal = words[:1] == ["--mortal"]
     command = words[mortal:]
     try:
-        install_missing([FOR_DRILLS] if mortal and not any(Path("/usr/lib").glob("*/faketime")) else [])
+        install_missing()
         with servers(mortal) as environment:
             _say("MariaDB on {GINKGO_MYSQL__PORT}, Redis on {GINKGO_REDIS__PORT}".format(**environment))
             try:
