@@ -27,7 +27,7 @@ down: setup ## stop what `make up ARGS=--detach` started
 
 test: setup-dev ## the tests, on real servers, and what they cover (ARGS="-k kernel")
 	@$(RUN)/coverage erase
-	@$(RUN)/coverage run -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(RUN)/coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(RUN)/coverage combine --quiet
 	@$(if $(ARGS),$(RUN)/coverage report --skip-covered,$(MAKE) --no-print-directory covered)
 
