@@ -10,6 +10,24 @@ import pytest
 
 from tests.support.stack import RunningStack, running_stack
 
+LONGEST = (
+    "tests/integration/test_up.py",
+    "tests/protocol/test_protocol.py",
+    "tests/market/history/test_history_process.py",
+    "tests/market/test_engine_process.py",
+    "tests/ginkgo_site/test_cli.py",
+    "tests/integration/live/test_parity.py",
+    "tests/portfolios/backtest/test_sweep.py",
+    "tests/scheduler/test_service.py",
+)
+"""Files that take a minute or so each, longest first."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The longest files begin, so that at the end no worker is left alone with one of them."""
+    rank = {config.rootpath / path: place for place, path in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[RunningStack]:
