@@ -38,6 +38,7 @@ __all__ = [
     "decode_schedule",
     "decode_system",
     "encode",
+    "id_of",
 ]
 
 DecodeError = msgspec.MsgspecError
@@ -144,11 +145,17 @@ class Alert(_Message, tag="alert", frozen=True, kw_only=True):
     details: dict[str, Any] = {}
 
 
+def id_of(message: OrderMessage) -> str:
+    """The name of an order or of a cancel: each is known by its own."""
+    return message.cancel_id if isinstance(message, OrderCancel) else message.order_id
+
+
 encode = msgspec.json.Encoder().encode
 decode_price = msgspec.json.Decoder(PriceUpdate).decode
 decode_order = msgspec.json.Decoder(OrderMessage).decode
 decode_feedback = msgspec.json.Decoder(Feedback).decode
 decode_command = msgspec.json.Decoder(ControlCommand).decode
-decode_schedule = msgspec.json.Decoder(ScheduleUpdate).decode
+decode_schedule = msgspec.json.Decoder(ScheduleUpdate | ControlCommand).decode
+"""Who publishes plans may put commands among them."""
 decode_system = msgspec.json.Decoder(SystemEvent).decode
 decode_alert = msgspec.json.Decoder(Alert).decode

@@ -46,6 +46,11 @@ class Partitions:
     def numbers(self) -> frozenset[int]:
         return self._mine
 
+    @property
+    def unknown(self) -> bool:
+        """The group has not said yet, since this engine's start, which are its."""
+        return self._count == 0
+
     def become(self, mine: frozenset[int], count: int) -> None:
         self._count = count
         self._mine = mine
@@ -135,7 +140,11 @@ class Submissions:
         taken_over = self._taken_over
         if taken_over:
             topic = consumer.list_topics(ORDERS_SUBMISSION, timeout=5).topics[ORDERS_SUBMISSION]
+            first = self._mine.unknown
             self._mine.become(self._assigned, len(topic.partitions))
+            if first:
+                # What it took in for whoever they are, straight from nodes, is theirs now.
+                self._desk.release(lambda portfolio_id: not self._mine(portfolio_id))
         self._desk.resolve(self._mine)
         self._taken_over = False
 

@@ -34,7 +34,7 @@ _TOO_LONG = 5.0
 
 @dataclass(frozen=True)
 class Request:
-    """A checkpoint that is due, and what may be sent once it is committed."""
+    """A checkpoint that is due, what may be sent once it is committed, and what of it, by id, need not go by Kafka."""
 
     save: Save
     intents: tuple[Intent, ...] = ()
@@ -43,6 +43,7 @@ class Request:
     on_failure: Callable[[Intent], None] = field(default=lambda _intent: None)
     on_held: Callable[[], None] = field(default=lambda: None)
     on_refused: Callable[[Exception], None] = field(default=lambda _error: None)
+    may_go_straight: frozenset[str] = frozenset()
 
 
 def merge(older: Request, newer: Request) -> Request:
@@ -56,6 +57,7 @@ def merge(older: Request, newer: Request) -> Request:
         newer,
         save=replace(newer.save, ledger=older.save.ledger + newer.save.ledger),
         intents=older.intents + newer.intents,
+        may_go_straight=older.may_go_straight | newer.may_go_straight,
         on_committed=both,
     )
 
@@ -196,7 +198,9 @@ class Checkpointer(NodeThread):
             if request.save.portfolio_id in lost:
                 request.on_lost()
                 continue
-            if request.intents and not self._sender.send(request.intents, request.save.epoch, request.on_failure, term):
+            if request.intents and not self._sender.send(
+                request.intents, request.save.epoch, request.on_failure, term, request.may_go_straight
+            ):
                 request.on_held()
             request.on_committed()
         return None

@@ -54,7 +54,7 @@ class Holding:
     def _are_due(self, run: Runtime, items: list[Item]) -> int:
         """How many of these, from the first on."""
         for number, item in enumerate(items):
-            if self._stopping.is_set() or not _is_early(item, run):
+            if self._stopping.is_set() or not is_early(item, run):
                 continue
             now = time.monotonic()
             self._since = self._since or now
@@ -66,7 +66,7 @@ class Holding:
         return len(items)
 
 
-def _is_early(item: Item, run: Runtime) -> bool:
+def is_early(item: Item, run: Runtime) -> bool:
     """Whether the price up to which the exchange had read is one that this portfolio has yet to see."""
     seen = item.event.seen  # type: ignore[union-attr]
     if not seen:

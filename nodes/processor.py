@@ -22,8 +22,10 @@ from market.bus import KafkaUnavailable
 from market.messages import Feedback
 from market.models import OutboxMessage
 from nodes import adjustments, ending, joining, reload, runtime
+from nodes.answers import OUTBOX_TOPIC, Answers
 from nodes.checkpointer import Request
 from nodes.context import Context
+from nodes.direct import may_go
 from nodes.ending import Discarded, Ending, Interrupted
 from nodes.holding import Holding
 from nodes.pace import Pace
@@ -41,8 +43,6 @@ from portfolios.models.portfolio import DesiredState, Status
 
 log = logging.getLogger(__name__)
 
-OUTBOX_TOPIC = "ginkgo.outbox"
-"""Where feedback that was read from the engine's outbox table stands, as a cause."""
 _TRIES = 3
 _PAUSE = 0.05
 _VIEW_EVERY = 1.0
@@ -77,6 +77,7 @@ class Processor(NodeThread):
         self._sent_at: dict[str, float] = {}
         self._resend_now = threading.Event()
         self.holding = Holding(self.stopping)
+        self._answers = Answers()
         self.pace = Pace()
         self._saved_at = 0.0
         self._viewed_at = 0.0
@@ -225,7 +226,7 @@ class Processor(NodeThread):
             self.refused_version = loaded.version
             self.alert("reload_failed", "critical", f"goes on with its old configuration: {refused}")
         if not stopped_by_user:
-            self._send_again(run.portfolio.unanswered(), term)
+            self._send_again(run, run.portfolio.unanswered(), term)
 
         policy = run.portfolio.config.policy.backpressure
         market = self._market = Subscription(
@@ -265,8 +266,9 @@ class Processor(NodeThread):
         self._skip = frozenset(filter(may_come, self._skip))
         self._failures = {key: tries for key, tries in self._failures.items() if may_come(key)}
 
-    def _send_again(self, intents: list[Intent], term: int) -> None:
-        if intents and self.context.sender.send(intents, self.epoch, self._on_failure, term):
+    def _send_again(self, run: Runtime, intents: list[Intent], term: int) -> None:
+        straight = may_go(run.portfolio, intents)
+        if intents and self.context.sender.send(intents, self.epoch, self._on_failure, term, straight):
             log.info("Portfolio %s: sent again %d orders without an answer", self.portfolio_id, len(intents))
         now = time.monotonic()
         self._sent_at = {_id(intent): now for intent in intents}
@@ -367,6 +369,9 @@ class Processor(NodeThread):
         if now - self._viewed_at >= _VIEW_EVERY:
             self._viewed_at = now
             self.look(run)
+        if self.context.sender.degraded and (answers := self._answers.take(run, now)):
+            self.apply(run, answers)
+            self.save()
         if self._resend_now.is_set() or self._overdue(now):
             self._resend(run, now)
         if now - self._saved_at >= self.context.limits.checkpoint_interval:
@@ -440,6 +445,7 @@ class Processor(NodeThread):
                 on_failure=self._on_failure,
                 on_held=self._resend_now.set,
                 on_refused=self._on_refused,
+                may_go_straight=may_go(run.portfolio, intents) if intents else frozenset(),
             )
         )
         while wait and not committed.wait(_PAUSE):

@@ -7,13 +7,14 @@ delivery that fails is told to the portfolio, which sends it again by the same w
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from confluent_kafka import KafkaException, Message, Producer
 
 from market import topics
-from market.messages import OrderCancel, OrderMessage, OrderSubmission, encode
+from market.messages import OrderCancel, OrderMessage, OrderSubmission, encode, id_of
+from nodes.direct import Straight
 from nodes.lease import Lease
 from portfolios.kernel.orders import Intent, Order
 
@@ -46,11 +47,15 @@ def message_of(intent: Intent, epoch: int) -> OrderMessage:
 
 
 class Sender:
-    """Thread-safe, never blocks: what cannot be queued now counts as a failed delivery."""
+    """Thread-safe, never blocks: what cannot be queued now counts as a failed delivery.
 
-    def __init__(self, producer: Producer, lease: Lease) -> None:
+    `straight`, where there is one, brings an engine what Kafka does not take.
+    """
+
+    def __init__(self, producer: Producer, lease: Lease, straight: Straight | None = None) -> None:
         self._producer = producer
         self._lease = lease
+        self._straight = straight
         self.sent = 0
         self.failed = 0
 
@@ -59,9 +64,27 @@ class Sender:
         """The lease's term, to be read *before* ownership is ascertained and given to `send`."""
         return self._lease.term
 
-    def send(self, intents: Iterable[Intent], epoch: int, on_failure: Callable[[Intent], None], term: int) -> bool:
+    @property
+    def straight(self) -> int:
+        """How many orders and cancels went straight to an engine."""
+        return self._straight.sent if self._straight is not None else 0
+
+    @property
+    def degraded(self) -> bool:
+        """Kafka does not bring answers, or may not have brought all."""
+        return self._straight is not None and self._straight.active
+
+    def send(
+        self,
+        intents: Iterable[Intent],
+        epoch: int,
+        on_failure: Callable[[Intent], None],
+        term: int,
+        may_go_straight: Container[str] = (),
+    ) -> bool:
         """Hand them to Kafka in order. False, and no more is sent, if the node's lease is, or once was, over since
-        `term`: its ownership may have ended meanwhile.
+        `term`: its ownership may have ended meanwhile. Those whose id is in `may_go_straight` go straight to an engine
+        if Kafka does not take them.
         """
         for intent in intents:
             if not (self._lease.valid and self._lease.term == term):
@@ -69,7 +92,11 @@ class Sender:
                     "Lease is over: order %s of portfolio %s is held back", intent.order_id, intent.portfolio_id
                 )
                 return False
-            self._produce(intent, epoch, on_failure)
+            message = message_of(intent, epoch)
+            straight = self._straight if id_of(message) in may_go_straight else None
+            if straight is not None:
+                straight.offer(message, term)
+            self._produce(intent, message, on_failure, straight)
         self._producer.poll(0)
         return True
 
@@ -81,23 +108,31 @@ class Sender:
         """Wait for what is on its way; how many messages were still undelivered after `timeout` seconds."""
         return int(self._producer.flush(timeout))
 
-    def _produce(self, intent: Intent, epoch: int, on_failure: Callable[[Intent], None]) -> None:
+    def _produce(
+        self, intent: Intent, message: OrderMessage, on_failure: Callable[[Intent], None], straight: Straight | None
+    ) -> None:
+        def failed() -> None:
+            self.failed += 1
+            if straight is not None:
+                straight.failed(id_of(message))
+            on_failure(intent)
+
         def delivered(error: Any, _message: Message) -> None:
             if error is None:
                 self.sent += 1
+                if straight is not None:
+                    straight.delivered(id_of(message))
             else:
-                self.failed += 1
                 log.warning("Order %s was not delivered: %s", intent.order_id, error)
-                on_failure(intent)
+                failed()
 
         try:
             self._producer.produce(
                 topics.ORDERS_SUBMISSION,
                 key=intent.portfolio_id,
-                value=encode(message_of(intent, epoch)),
+                value=encode(message),
                 on_delivery=delivered,
             )
         except (BufferError, KafkaException) as error:
-            self.failed += 1
             log.warning("Order %s was not queued: %s", intent.order_id, error)
-            on_failure(intent)
+            failed()

@@ -48,13 +48,20 @@ class Desk:
         self._sending = threading.Lock()
         self.in_doubt = threading.Event()
 
-    def receive(self, messages: Sequence[OrderMessage], now: datetime) -> list[Taken]:
+    def receive(
+        self, messages: Sequence[OrderMessage], now: datetime, straight: Callable[[str], bool] | None = None
+    ) -> list[Taken]:
         """Take messages in and bring the broker what it is to get. Raises django.db.Error: nothing was taken in.
 
-        If the broker does not answer, its orders stay in doubt (`in_doubt` is set) until `resolve`.
+        Those that came `straight`, not by the log, are taken in only if their portfolio is one of these. If the broker
+        does not answer, its orders stay in doubt (`in_doubt` is set) until `resolve`.
         """
         with self._sending, self._doubting():
-            taken = self._intake.take(messages, now)
+            if straight is not None:
+                messages = [each for each in messages if straight(each.portfolio_id)]
+                if not messages:
+                    return []
+            taken = self._intake.take(messages, now, straight is not None)
             self._told()
             if any(each.outcome is Outcome.REPEATED and _is_unconfirmed(each.order) for each in taken):
                 self.in_doubt.set()  # taken in before, by a transaction whose end was not seen
@@ -135,8 +142,9 @@ class Desk:
             return len(self._open(mine))
 
     def release(self, theirs: Callable[[str], bool]) -> None:
-        """Another engine's from now on."""
-        self._broker.unfollow(order.order_id for order in self._open(theirs))
+        """Another engine's from now on; what is being sent of it by another thread has been sent."""
+        with self._sending:
+            self._broker.unfollow(order.order_id for order in self._open(theirs))
 
     @contextmanager
     def _doubting(self) -> Iterator[None]:

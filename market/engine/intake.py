@@ -24,8 +24,8 @@ from market.engine.account import Commitments
 from market.engine.books import Books, Profile
 from market.engine.feedback import Answers, tell_again
 from market.engine.transactions import writing
-from market.messages import OrderCancel, OrderMessage, OrderSubmission
-from market.models import CancelRequest, FencedMessage, Order
+from market.messages import OrderCancel, OrderMessage, OrderSubmission, encode, id_of
+from market.models import CancelRequest, FencedMessage, LogDebt, Order
 from market.models.order import TERMINAL, OrderState
 from portfolios.kernel import orders as kernel
 from portfolios.kernel.money import to_decimal, to_units
@@ -98,8 +98,11 @@ class Intake:
         self._market = market
         self._broker = broker
 
-    def take(self, messages: Sequence[OrderMessage], now: datetime) -> list[Taken]:
-        """Take messages into the books, in their order. Raises django.db.Error: then none of them was taken."""
+    def take(self, messages: Sequence[OrderMessage], now: datetime, straight: bool = False) -> list[Taken]:
+        """Take messages into the books, in their order. Raises django.db.Error: then none of them was taken.
+
+        What came `straight` from a node is owed to the log from then on.
+        """
         sound = [message for message in messages if fault(message) is None]
         with writing():
             # The locks first: an epoch read before waiting for one could be stale when it is had.
@@ -108,6 +111,8 @@ class Intake:
             known = self._read(sound, profiles, now)
             taken = [self._decide(message, known, answers, now) for message in messages]
             self._write(known, answers)
+            if straight:
+                _owe_to_the_log(known, messages, now)
         return taken
 
     def _read(self, messages: Sequence[OrderMessage], profiles: dict[str, Profile], now: datetime) -> _Known:
@@ -240,6 +245,24 @@ class Intake:
         answers.save()
 
 
+def _owe_to_the_log(known: _Known, messages: Sequence[OrderMessage], now: datetime) -> None:
+    """What is new to the books is yet to stand in the log, of which the books are an image."""
+    new = {each.order_id for each in known.new_orders} | {each.cancel_id for each in known.new_cancels}
+    by_id = {id_of(each): each for each in reversed(messages)}
+    LogDebt.objects.bulk_create(
+        [
+            LogDebt(
+                message_id=message_id,
+                portfolio_id=message.portfolio_id,
+                message=encode(message).decode(),
+                received_at=now,
+            )
+            for message_id, message in reversed(by_id.items())
+            if message_id in new
+        ]
+    )
+
+
 def as_kernel(order: Order) -> kernel.Order:
     """A row of the books as the kernel and the brokers take it."""
     return kernel.Order(
@@ -339,7 +362,7 @@ def _price(message: OrderSubmission) -> Decimal | None:
 
 def _fencing(message: OrderMessage, profile: Profile, now: datetime) -> FencedMessage:
     return FencedMessage(
-        message_id=message.cancel_id if isinstance(message, OrderCancel) else message.order_id,
+        message_id=id_of(message),
         order_id=message.order_id,
         portfolio_id=message.portfolio_id,
         epoch=message.epoch,

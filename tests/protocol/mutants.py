@@ -229,7 +229,7 @@ MUTANTS: tuple[Mutant, ...] = (
             Edit(
                 "nodes.processor",
                 "Processor._send_again",
-                "if intents and self.context.sender.send(intents, self.epoch, self._on_failure, term):",
+                "if intents and self.context.sender.send(intents, self.epoch, self._on_failure, term, straight):",
                 "if False:",
             ),
             Edit(

@@ -1,0 +1,68 @@
+"""Finds the engines' doors in the database and brings them orders, the one that answered last first."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from market import direct
+from market.alerting import Throttle
+from market.messages import OrderMessage, id_of
+from market.models import EngineDoor
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = 3.0
+_SAY_EVERY = 10.0
+
+
+class Caller:
+    """Used by one thread. First every engine is asked for what is its own; what is nobody's then goes to anyone."""
+
+    def __init__(self, patience: float = _PATIENCE) -> None:
+        """`patience`: seconds that one call may take."""
+        self._patience = patience
+        self._key = direct.key()
+        self._throttle = Throttle()
+        self._last: tuple[str, int] | None = None
+
+    def __call__(self, messages: Sequence[OrderMessage]) -> Mapping[str, str]:
+        doors = self._doors()
+        found: dict[str, str] = {}
+        for anyone in (False, True):
+            for door in list(doors):
+                left = [each for each in messages if id_of(each) not in found]
+                if not left:
+                    return found
+                try:
+                    answer = direct.ask(door, self._key, direct.Call(left, anyone), self._patience)
+                except direct.DoorError as error:
+                    doors.remove(door)
+                    self._say(door, str(error))
+                    continue
+                if answer.fault:
+                    self._say(door, answer.fault)
+                    continue
+                self._last = door
+                for message, outcome in zip(left, answer.outcomes, strict=True):
+                    if outcome not in (direct.ELSEWHERE, direct.FAILED):
+                        found[id_of(message)] = outcome
+        return found
+
+    def _doors(self) -> list[tuple[str, int]]:
+        try:
+            doors = list(EngineDoor.objects.values_list("host", "port"))
+        except DatabaseError as error:
+            log.warning("Engines cannot be looked up: %s", error)
+            connection.close()
+            return [self._last] if self._last is not None else []
+        if not doors and self._throttle.allows("none", _SAY_EVERY):
+            log.warning("No engine has a door: orders wait for Kafka (engine.door_host)")
+        return sorted(doors, key=lambda door: door != self._last)
+
+    def _say(self, door: tuple[str, int], what: str) -> None:
+        if self._throttle.allows(f"{door}:{what}", _SAY_EVERY):
+            log.warning("The engine at %s:%d took no orders: %s", *door, what)
