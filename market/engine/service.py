@@ -14,7 +14,9 @@ from market.brokers import UnknownBroker, make_broker
 from market.bus import bootstrap, make_consumer, make_producer
 from market.engine.books import Books
 from market.engine.commands import CommandDoor
+from market.engine.debt import Debt
 from market.engine.desk import Desk
+from market.engine.door import Door
 from market.engine.intake import Intake
 from market.engine.rulebook import Rulebook
 from market.engine.slot import Slot
@@ -24,6 +26,8 @@ from market.engine.voice import Voice
 from market.engine.watch import BrokerWatch, SwitchWatch
 from market.outbox import ROUND_TRIP, Outbox
 from market.pretrade import Limits
+from market.reach import Reach
+from market.reconciliation_watch import ReconciliationWatch
 from market.submissions import GROUP, Partitions, Submissions
 from portfolios.kernel.money import to_units
 
@@ -44,7 +48,8 @@ class EngineService:
         self._answers = make_producer(
             f"ginkgo-{self.slot.name}-feedback", **{"message.timeout.ms": int(ROUND_TRIP * 1000)}
         )
-        alerter = Alerter("engine", self._alerts)
+        self._log = make_producer(f"ginkgo-{self.slot.name}-log", **{"message.timeout.ms": int(ROUND_TRIP * 1000)})
+        alerter = self._alerter = Alerter("engine", self._alerts)
         options = settings.GINKGO.brokers.get(config.broker, {})
         self._broker = make_broker(config.broker, options, alerter)
         try:
@@ -63,9 +68,22 @@ class EngineService:
         intake = Intake(books, limits, self._broker, self._broker.name)
         desk = Desk(books, intake, self._broker, Voice(alerter), self._outbox.wake)
         self._submissions = Submissions(self._consumer, desk, mine, alerter)
+        reach = self._reach = Reach(self._log, self._on_reach)
+        self._door: Door | None = None
+        if config.door_host is not None:
+            address = (config.door_host, config.door_port or 0)
+            self._door = Door(self.slot.name, address, desk, mine, lambda: mine.unknown and reach.away, alerter)
+        broker_watch = BrokerWatch(self._broker, desk, mine)
+        reconciliation = ReconciliationWatch(
+            self._broker, alerter, config.reconcile_interval, lambda: broker_watch.outages
+        )
         self._threads = {
+            **({"door": EngineThread("door", self._door.run)} if self._door is not None else {}),
+            "reach": EngineThread("reach", reach.run),
+            "debt": EngineThread("log-debt", Debt(self._log, mine, lambda: reach.away).run),
             "outbox": EngineThread("outbox", self._outbox.run),
-            "broker": EngineThread("broker-news", BrokerWatch(self._broker, desk, mine).run),
+            "broker": EngineThread("broker-news", broker_watch.run),
+            "reconciliation": EngineThread("reconciliation", reconciliation.run),
             "switch": EngineThread("switch", SwitchWatch(desk, mine, config.switch_interval).run),
             "commands": EngineThread("commands", CommandDoor(self.slot.name, alerter).run),
             "status": EngineThread("status", StatusBoard(self._facts).run),
@@ -98,9 +116,15 @@ class EngineService:
             return max(min(deadline - time.monotonic(), at_most), 0.0)
 
         # 1. Nothing new comes in; what is being taken in is finished.
+        for name in ("door", "reach", "debt"):
+            if name in self._threads:
+                self._threads[name].stopping.set()
         self._end(self._threads["submissions"], left())
+        if self._door is not None:
+            self._end(self._threads["door"], left(3.0))
         self._threads["commands"].stopping.set()
         self._end(self._threads["switch"], left())
+        self._end(self._threads["reconciliation"], left(1.0))
         # 2. The broker works no more; its last news is booked.
         self._broker.stop(left(3.0))
         self._end(self._threads["broker"], left(1.0))
@@ -134,12 +158,26 @@ class EngineService:
             },
         )
 
+    def _on_reach(self, away: bool, seconds: float) -> None:
+        if away:
+            self._alerter.raise_alert(
+                "kafka_unavailable",
+                "critical",
+                "Kafka does not answer the engine: orders come only straight from nodes, answers wait in the database",
+            )
+        else:
+            self._alerter.raise_alert("kafka_back", "info", f"Kafka answers the engine again, after {seconds:.0f} s")
+            self._outbox.wake()
+
     def _facts(self) -> dict[str, Any]:
         at = self._submissions.last_order
         return {
             "broker": self._broker.name,
             "partitions": ",".join(map(str, sorted(self._mine.numbers))),
-            "waiting_for": "Kafka" if self._outbox.failing else self._submissions.waiting_for,
+            "waiting_for": "Kafka" if self._outbox.failing or self._reach.away else self._submissions.waiting_for,
+            "kafka": "away" if self._reach.away else "up",
+            "straight": self._door.taken if self._door is not None else 0,
+            "door_refused": self._door.refused if self._door is not None else 0,
             "last_order_at": at.isoformat() if at is not None else None,
         }
 
