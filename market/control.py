@@ -123,13 +123,18 @@ class ControlConsumer:
         from_end: bool = True,
         stop: threading.Event | None = None,
         start: Mapping[TopicPartition, int] | None = None,
+        back: float = 0.0,
     ) -> None:
-        """`start`: the next offset of each partition whose reader keeps its own place."""
+        """`start`: the next offset of each partition whose reader keeps its own place.
+
+        `back`: with `from_end`, so many seconds before it.
+        """
         self.stop = stop or threading.Event()
         self.ready = threading.Event()
         self._topics = tuple(topics)
         self._client_id = client_id
         self._from_end = from_end
+        self._back = back
         self._consumer: KafkaConsumer | None = None
         self._address = ""
         self._checked = float("-inf")
@@ -199,10 +204,18 @@ class ControlConsumer:
         unknown = [p for p in partitions if p not in self._next]
         # From the end only the first time: a partition that is added later is read from its beginning.
         at_end = self._from_end and not self._next
-        self._next.update(consumer.end_offsets(unknown) if at_end else consumer.beginning_offsets(unknown))
+        self._next.update(self._ends(consumer, unknown) if at_end else consumer.beginning_offsets(unknown))
         for partition in partitions:
             consumer.seek(partition, self._next[partition])
         self.ready.set()
+
+    def _ends(self, consumer: KafkaConsumer, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        ends: dict[TopicPartition, int] = consumer.end_offsets(partitions)
+        if self._back and partitions:
+            since = int((time.time() - self._back) * 1000)
+            found = consumer.offsets_for_times(dict.fromkeys(partitions, since))
+            ends |= {partition: at.offset for partition, at in found.items() if at is not None}
+        return ends
 
     def _partitions(self, consumer: KafkaConsumer) -> list[TopicPartition]:
         found = []

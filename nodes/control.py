@@ -54,7 +54,9 @@ class ControlListener(NodeThread):
     def _handle(self, topic: str, value: bytes) -> None:
         if topic == topics.SCHEDULE_UPDATES:
             update = decode_schedule(value)
-            if update.node_id == self._node_id:
+            if isinstance(update, ControlCommand):
+                self._on_command(update)
+            elif update.node_id == self._node_id:
                 self._on_schedule(update)
         elif topic == topics.CONTROL_COMMANDS:
             self._on_command(decode_command(value))

@@ -17,8 +17,9 @@ from market.alerting import Throttle
 from nodes.identity import Identity
 from nodes.lease import Lease
 from nodes.thread import NodeThread
-from portfolios import livestate
+from portfolios import livestate, loads
 from portfolios.livestate import decisions_key
+from portfolios.loads import Measured
 from portfolios.models.portfolio import Status
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Heartbeat(NodeThread):
         views: Callable[[], Mapping[str, tuple[Mapping[str, str], list[bytes]]]],
         watch: Callable[[], None],
         on_replaced: Callable[[], None],
+        measured: Callable[[], Mapping[str, Measured]] = dict,
     ) -> None:
         super().__init__(f"heartbeat_{identity.node_id}")
         self._identity = identity
@@ -52,6 +54,8 @@ class Heartbeat(NodeThread):
         self._views = views
         self._watch = watch
         self._on_replaced = on_replaced
+        self._measured = measured
+        self._seen: dict[str, Mapping[str, str]] = {}
         self._throttle = Throttle()
         self._next_beat = float("-inf")
         self._ours = False
@@ -65,6 +69,10 @@ class Heartbeat(NodeThread):
             self.step()
             # To the moment of the next beat, not past it: a beat late by a tick could cost the lease.
             self.stopping.wait(max(0.01, min(_TICK, self._interval / 2, self._next_beat - time.monotonic())))
+
+    def hurry(self) -> None:
+        """There is something to tell that must not wait for the next beat. For `watch`, which comes before it."""
+        self._next_beat = float("-inf")
 
     def step(self) -> None:
         self._watch()
@@ -103,11 +111,15 @@ class Heartbeat(NodeThread):
     def _publish(self) -> None:
         views = self._views()
         if not views:
+            self._seen = {}
             return
         now = datetime.now(UTC).isoformat()
-        pipe = self.client().pipeline(transaction=False)
+        client = self.client()
+        pipe = client.pipeline(transaction=False)
         for portfolio_id, (view, decisions) in views.items():
-            pipe.hset(livestate.state_key(portfolio_id), mapping=_hash({**view, "updated_at": now}))
+            # Each look makes a new one. One that its portfolio no longer renews must grow old: nobody looked.
+            if self._seen.get(portfolio_id) is not view:
+                pipe.hset(livestate.state_key(portfolio_id), mapping=_hash({**view, "updated_at": now}))
             # Told at each transition; again only if Redis has lost it.
             pipe.set(livestate.status_key(portfolio_id), Status.RUNNING, nx=True)
             if decisions:
@@ -116,6 +128,8 @@ class Heartbeat(NodeThread):
                 pipe.ltrim(key, -DECISIONS_KEPT, -1)
         pipe.hset(livestate.metrics_key(self._identity.node_id), mapping=_hash(self._metrics()))
         pipe.execute()
+        self._seen = {portfolio_id: view for portfolio_id, (view, _) in views.items()}
+        loads.write(client, self._measured())
 
     def leave(self) -> None:
         """Delete this node's keys: it is going. Redis being away is a log line; the keys then expire or are swept."""

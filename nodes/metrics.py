@@ -9,6 +9,7 @@ import psutil
 
 from nodes.checkpointer import Checkpointer
 from nodes.consumer import LogConsumer
+from nodes.lag import LagMeter
 from nodes.processor import Processor
 from nodes.sender import Sender
 
@@ -16,8 +17,9 @@ from nodes.sender import Sender
 class Metrics:
     """Counters outlive the portfolios they count: those of one that has ended are kept in `retired`."""
 
-    def __init__(self, market: LogConsumer, checkpointer: Checkpointer, sender: Sender) -> None:
+    def __init__(self, market: LogConsumer, checkpointer: Checkpointer, sender: Sender, lag: LagMeter) -> None:
         self._market = market
+        self._lag = lag
         self._checkpointer = checkpointer
         self._sender = sender
         self._process = psutil.Process()
@@ -53,8 +55,10 @@ class Metrics:
             "undecodable": str(self._market.poison.count),
             "orders_sent": str(self._sender.sent),
             "orders_failed": str(self._sender.failed),
+            "orders_straight": str(self._sender.straight),
             "checkpoints": str(self._checkpointer.written),
             "checkpoint_ms": f"{self._checkpointer.last_write_seconds * 1000:.2f}",
             "threads": str(self._process.num_threads()),
             "uptime": f"{now - self._started:.0f}",
+            **self._lag.as_metrics(),
         }

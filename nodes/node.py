@@ -22,6 +22,7 @@ from django.db import close_old_connections
 
 from market import bus, topic_admin, topics
 from market.alerting import Alerter
+from market.dispatcher import Dispatcher, Order, order_of
 from market.messages import ControlCommand, ScheduleUpdate, decode_feedback, decode_price
 from market.poison import PoisonCounter
 from nodes import identity
@@ -30,22 +31,33 @@ from nodes.checkpointer import Checkpointer
 from nodes.consumer import LogConsumer
 from nodes.context import Context, Limits, TopicCatalogue
 from nodes.control import ControlListener
-from nodes.dispatcher import Dispatcher, Order
+from nodes.direct import Straight
+from nodes.direct_caller import Caller
+from nodes.health import KafkaWatch, faults
 from nodes.heartbeat import Heartbeat
+from nodes.lag import LagMeter, slowest
 from nodes.lease import Lease
+from nodes.load import LoadMeter
 from nodes.metrics import Metrics
 from nodes.mortality import Mortality
 from nodes.processor import Processor
 from nodes.reconciler import Reconciler, Running, Steps
 from nodes.sender import Sender
+from nodes.subscription import Position
 from nodes.thread import NodeThread
 from portfolios import ownership
 from portfolios.calendars import trading_days
+from portfolios.loads import Measured
 
 log = logging.getLogger(__name__)
 
-_NOT_FOR_NODES = frozenset({"engine.start", "engine.stop", "portfolio.migrate"})
-"""Commands that the engine or the scheduler claims: claimed here they would be lost."""
+_NOT_FOR_NODES = frozenset(
+    {
+        *("engine.start", "engine.stop", "portfolio.start", "portfolio.stop", "portfolio.migrate"),
+        *("node.drain", "node.enable"),
+    }
+)
+"""By Kafka the engine or the scheduler claims them: claimed here they would be lost."""
 _KAFKA_SHARE = 2.0
 """Seconds of the stop's deadline kept for closing what is left after the portfolios."""
 
@@ -71,6 +83,7 @@ class Node:
         self._started_at = datetime.now(UTC)
         self._state = "starting"
         self._dead: set[str] = set()
+        self._faults: list[str] = []
         self._prepared = False
         self._replaced = threading.Event()
 
@@ -118,7 +131,13 @@ class Node:
         alerter = self._alerter = Alerter(self.node_id, self._alert_producer)
         # Not longer than the lease: an order that Kafka did not take is sent again by whoever owns it then.
         give_up = {"message.timeout.ms": int(1000 * min(c.resend_interval, c.heartbeat_ttl * 5 / 6))}
-        self._sender = Sender(bus.make_producer(f"{self.node_id}.orders", **give_up), self._lease)
+        orders = bus.make_producer(f"{self.node_id}.orders", **give_up)
+        self._kafka = KafkaWatch(self.node_id, orders, alerter)
+        self._straight = Straight(
+            f"direct_{self.node_id}", Caller(), lambda: self._kafka.away, self._lease, alerter,
+            after=c.degraded_after, keep=c.resend_interval,
+        )  # fmt: skip
+        self._sender = Sender(orders, self._lease, self._straight)
         self._checkpointer = Checkpointer(f"checkpointer_{self.node_id}", self._sender, alerter)
         self._market = LogConsumer(f"market_{self.node_id}", self._consumer("market"), decode_price, alerter)
         self._feedback = LogConsumer(f"feedback_{self.node_id}", self._consumer("feedback"), decode_feedback, alerter)
@@ -137,11 +156,13 @@ class Node:
             trading_days=self._trading_days,
             partition_pruning=self._pruning,
         )
-        self._metrics = Metrics(self._market, self._checkpointer, self._sender)
+        self._lag = LagMeter(self.node_id, min(5.0, c.heartbeat_interval), self._places)
+        self._metrics = Metrics(self._market, self._checkpointer, self._sender, self._lag)
+        self._load = LoadMeter()
         self._heartbeat = Heartbeat(
             self._identity, self._lease, c.heartbeat_interval, c.heartbeat_ttl,
             info=self._info, metrics=self._read_metrics, views=self._views, watch=self._watch,
-            on_replaced=self._on_replaced,
+            on_replaced=self._on_replaced, measured=self._measured,
         )  # fmt: skip
         self._reconciler = Reconciler(
             self.node_id, c.reconcile_interval, self._running, self._carry_out, lambda: dict(self._refused)
@@ -162,7 +183,7 @@ class Node:
     def _threads(self) -> list[NodeThread]:
         return [
             self._heartbeat, self._checkpointer, self._feedback, self._market, self._control, self._announcer,
-            self._reconciler,
+            self._reconciler, self._lag, self._kafka, self._straight,
         ]  # fmt: skip
 
     def _take_new_epochs(self) -> None:
@@ -275,17 +296,7 @@ class Node:
             return
         if command.target_id != self.node_id and command.target_id not in self._processors:
             return
-        epoch = command.params.get("epoch")
-        self._dispatcher.execute(
-            Order(
-                command.command_id,
-                command.command_type,
-                command.target_id,
-                epoch if isinstance(epoch, int) else None,
-                command.params,
-                "kafka",
-            )
-        )
+        self._dispatcher.execute(order_of(command))
 
     # -- what it says of itself ----------------------------------------------------------------------------------------
 
@@ -300,6 +311,7 @@ class Node:
             "max_portfolios": str(self.max_portfolios),
             "version": _version(),
             "state": self._state,
+            "health": "; ".join(self._faults) or "well",
         }
 
     def _read_metrics(self) -> dict[str, str]:
@@ -311,6 +323,20 @@ class Node:
         with self._lock:
             processors = [p for p in self._processors.values() if p.view and p.running.is_set()]
         return {p.portfolio_id: (p.view, p.take_decisions()) for p in processors}
+
+    def _measured(self) -> Mapping[str, Measured]:
+        with self._lock:
+            processors = list(self._processors.values())
+        return self._load.read(processors)
+
+    def _places(self) -> Mapping[Position, int]:
+        def offset_of(portfolio_id: str, position: Position) -> int | None:
+            with self._lock:
+                processor = self._processors.get(portfolio_id)
+            run = processor.runtime if processor is not None else None
+            return run.next_offset(position) if run is not None else None
+
+        return slowest((self._market, self._feedback), offset_of)
 
     def _wanted_codes(self) -> frozenset[str]:
         return frozenset(self._market.interest.keys())
@@ -326,14 +352,18 @@ class Node:
                 )  # fmt: skip
         if self._state not in ("running", "fenced", "unhealthy"):
             return
+        database = self._checkpointer.works and self._reconciler.reachable
+        found = faults(self._dead, database, kafka=not self._kafka.away)
+        if found != self._faults:
+            self._faults = found
+            self._heartbeat.hurry()
         if not self._lease.valid:
             state = "fenced"
-        elif self._dead or not self._checkpointer.works or not self._reconciler.reachable:
-            state = "unhealthy"
         else:
-            state = "running"
+            state = "unhealthy" if found else "running"
         if state != self._state:
-            log.warning("ExecutionNode %s is %s (was %s)", self.node_id, state, self._state)
+            why = f": {'; '.join(found)}" if found else ""
+            log.warning("ExecutionNode %s is %s (was %s)%s", self.node_id, state, self._state, why)
             self._state = state
             if state == "running":
                 self._reconciler.wake()
@@ -374,6 +404,9 @@ class Node:
 
         self._checkpointer.request_stop()
         self._checkpointer.join(_left(deadline))
+        for last in (self._straight, self._kafka):
+            last.request_stop()
+            last.join(_left(deadline))
         undelivered = self._sender.close(min(2.0, _left(deadline)))
         if undelivered:
             log.error("%d orders were not delivered to Kafka; their portfolios' next owners send them", undelivered)
@@ -384,9 +417,9 @@ class Node:
         self._heartbeat.join(_left(deadline))
         self._heartbeat.leave()
 
-        for consumer in (self._market, self._feedback, self._control):
+        for consumer in (self._market, self._feedback, self._control, self._lag):
             consumer.request_stop()
-        for consumer in (self._market, self._feedback, self._control):
+        for consumer in (self._market, self._feedback, self._control, self._lag):
             consumer.join(_left(deadline))
         self._alert_producer.flush(min(1.0, _left(deadline)))
         log.info("ExecutionNode %s stopped", self.node_id)

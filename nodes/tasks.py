@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import shared_task
 
-from nodes.dispatcher import Order
+from market.dispatcher import Order
 
 
 @shared_task(name="nodes.tasks.execute", ignore_result=True, bind=True)

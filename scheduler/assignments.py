@@ -7,19 +7,25 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from portfolios import lifecycle
+from portfolios.loads import Measured
 from portfolios.models import Assignment, Command, Portfolio
 from portfolios.models.portfolio import DesiredState, Status
 from portfolios.ownership import NOBODY, Ownership
 from scheduler import commands, moves
+from scheduler.demand import PortfolioDemand
 from scheduler.handover import give
 from scheduler.models import Requirement
-from scheduler.planner import Move, PortfolioDemand
+from scheduler.planner import Move
 
 log = logging.getLogger(__name__)
 
 _STOP_AGAIN_AFTER = timedelta(seconds=30)
+_A_CODE = 1.0
+"""Events a second that a code is reckoned with where nothing was measured at all."""
+_NOTHING: Mapping[str, Measured] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -38,19 +44,32 @@ class Holdings:
         return [o for o in self.owners.values() if o.node_id != NOBODY and o.portfolio_id not in wanted]
 
 
-def read() -> Holdings:
-    """All assignments and demands as of now, in three queries."""
+def read(measured: Mapping[str, Measured] = _NOTHING) -> Holdings:
+    """All assignments and demands as of now, in three queries; `measured` is what the nodes say of their loads.
+
+    A portfolio that was never measured is reckoned with as many events a code as those that were.
+    """
     requirements = dict(Requirement.objects.values_list("portfolio_id", "labels"))
     owners = {
         row[0]: Ownership(*row) for row in Assignment.objects.values_list("portfolio_id", "node_id", "epoch").iterator()
     }
     wanted = Portfolio.objects.filter(desired_state=DesiredState.RUNNING).values_list("id", "market", "config")
+    rows = [(pid, market, _codes(config)) for pid, market, config in wanted.iterator() if pid in owners]
+    a_code = _events_a_code(rows, measured)
     demands = tuple(
-        PortfolioDemand(pid, market, _weight(config), requires(requirements.get(pid)))
-        for pid, market, config in wanted.iterator()
-        if pid in owners
+        _demand(pid, market, requires(requirements.get(pid)), measured.get(pid) or Measured(rate=codes * a_code))
+        for pid, market, codes in rows
     )
     return Holdings(owners, demands)
+
+
+def _demand(portfolio_id: str, market: str, labels: tuple[tuple[str, str], ...], load: Measured) -> PortfolioDemand:
+    return PortfolioDemand(portfolio_id, market, load.rate, labels, load.cpu, load.queue)
+
+
+def _events_a_code(rows: Iterable[tuple[str, str, int]], measured: Mapping[str, Measured]) -> float:
+    known = [(measured[pid].rate, codes) for pid, _, codes in rows if pid in measured]
+    return sum(rate for rate, _ in known) / sum(codes for _, codes in known) if known else _A_CODE
 
 
 def apply(
@@ -118,10 +137,9 @@ def _grouped(planned: Iterable[Move]) -> list[Move]:
     return planned
 
 
-def _weight(config: object) -> float:
-    """A portfolio's share of events: the codes it wants."""
+def _codes(config: object) -> int:
     codes = config.get("codes") if isinstance(config, dict) else None
-    return float(max(1, len(codes))) if isinstance(codes, list) else 1.0
+    return max(1, len(codes)) if isinstance(codes, list) else 1
 
 
 def requires(labels: object) -> tuple[tuple[str, str], ...]:

@@ -10,6 +10,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from market.dispatcher import EXPIRES
 from portfolios.models import Command
 from portfolios.models.command import CommandState
 from scheduler import wires
@@ -32,8 +33,6 @@ COMMAND_TYPES = frozenset(
 )
 
 EXECUTE = "nodes.tasks.execute"
-EXPIRES = 30.0
-"""Seconds after which a command that nobody has begun is worth nothing."""
 _SWEEP_GRACE = timedelta(seconds=5)
 
 

@@ -25,7 +25,7 @@ import redis
 from django.conf import settings
 from django.db import DatabaseError
 
-from portfolios import livestate
+from portfolios import livestate, loads
 from scheduler import assignments, commands, handover, moves, plan_store, planner, registry, wires
 from scheduler.lease import Lease
 from scheduler.models import Plan
@@ -132,12 +132,14 @@ class _Round:
             news = census.verdict.changed
             if census.verdict.back:
                 log.info("Rebalancing Portfolio assignments...")
-            holdings = assignments.read()
+            measured = loads.read(livestate.client())
+            holdings = assignments.read(measured)
+            loads.forget(livestate.client(), measured.keys() - holdings.owners.keys())
             wanted = frozenset(d.id for d in holdings.demands)
             settled = moves.settle(holdings.owners, wanted, census.live, now)
             stopped = assignments.stop_unwanted(holdings, census.live, now)
             if settled or stopped:
-                holdings = assignments.read()
+                holdings = assignments.read(measured)
             under_way = moves.under_way()
             made = planner.Plan({}, (), self._last_unplaced())
             done: list[planner.Move] = []

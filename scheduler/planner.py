@@ -2,67 +2,30 @@
 
 What is well placed stays. Portfolios of offline or unhealthy nodes are placed again at once, however many; new ones
 after them; planned moves (drain, labels, capacity, then balance) only as far as `max_moves` goes. Every choice takes
-the least loaded suitable node: fewest portfolios, then least pressure (event weight, queue, CPU), then by name, so that
-the same input gives the same plan whatever its order.
+the least loaded suitable node: the least weight of its portfolios (see scheduler.demand), then the least pressure
+(queue, CPU), then by name, so that the same input gives the same plan whatever its order.
+
+Balance does not follow noise: it begins only where the gap between two nodes exceeds the threshold by what a tenth of
+all that was measured on them could come to, and makes no move that would not narrow the gap by more than that.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from scheduler.demand import Class, Load, NodeOffer, PortfolioDemand, describe
+
+__all__ = ["Kind", "Load", "Move", "NodeOffer", "Plan", "PortfolioDemand", "describe", "plan"]
 
 Kind = Literal["place", "failover", "move"]
-Class: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
-"""What a node must take to host a portfolio: its market and its further labels. Portfolios of one class are alike."""
 
-QUEUE_SCALE = 1000.0
-CPU_SCALE = 100.0
-
-
-@dataclass(frozen=True)
-class PortfolioDemand:
-    """A portfolio that shall run. `weight`: its share of events, in any unit (here: its codes)."""
-
-    id: str
-    market: str
-    weight: float = 1.0
-    requires: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def kind(self) -> Class:
-        return (self.market, tuple(sorted(self.requires)))
-
-
-@dataclass(frozen=True)
-class Load:
-    """As the node measured it: mean queue in events, CPU in percent, events per second."""
-
-    queue: float = 0.0
-    cpu: float = 0.0
-    events: float = 0.0
-
-
-@dataclass(frozen=True)
-class NodeOffer:
-    """A node that lives. `healthy` off: loses what it has; `accepting` off: keeps it and gets nothing more."""
-
-    node_id: str
-    max_portfolios: int
-    labels: Mapping[str, Collection[str]] = field(default_factory=dict)
-    enabled: bool = True
-    healthy: bool = True
-    accepting: bool = True
-    load: Load = Load()
-
-    def takes(self, kind: Class) -> bool:
-        """Without a label `market` it takes every market; a further label must be among its own."""
-        market, requires = kind
-        markets = self.labels.get("market")
-        return (markets is None or market in markets) and all(
-            value in self.labels.get(key, ()) for key, value in requires
-        )
+_NOISE = 0.1
+"""So much of a measured load may be gone, or doubled up, the next time it is looked at."""
+_GAIN = 0.25
+"""Portfolios' weight by which a move must do better than turn the gap round."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +62,8 @@ def plan(
 ) -> Plan:
     """The plan for `portfolios` on `nodes`, given who has what (`current`: portfolio → node, empty or absent: nobody).
 
-    `threshold`: balance only when one node has more than this many portfolios more than another that could take some.
+    `threshold`: balance only when one node carries more than this many portfolios' weight more than another that could
+    take some.
     `moving`: portfolio → target of moves already under way; they count at both ends and are left alone.
     """
     return _Planner(portfolios, nodes, current, max_moves, threshold, moving or {}).run()
@@ -108,15 +72,44 @@ def plan(
 class _Seat:
     """A node while the plan is made. `occupied` only grows: a place being vacated is not free before it is vacated."""
 
-    __slots__ = ("count", "kinds", "occupied", "offer", "residents", "weight")
+    __slots__ = ("count", "cpu", "kinds", "occupied", "offer", "queue", "rate", "residents", "weight")
 
     def __init__(self, offer: NodeOffer) -> None:
         self.offer = offer
         self.occupied = 0
         self.count = 0
         self.weight = 0.0
+        self.rate = 0.0
+        self.cpu = 0.0
+        self.queue = 0.0
         self.kinds: list[Class] = []
         self.residents: dict[Class, list[PortfolioDemand]] = {}
+
+    def add(self, demand: PortfolioDemand, sign: int = 1) -> None:
+        """Its load comes, or with `sign` -1 goes."""
+        self.count += sign
+        self.weight += sign * demand.weight
+        self.rate += sign * demand.rate
+        self.cpu += sign * demand.cpu
+        self.queue += sign * demand.queue
+
+    @property
+    def key(self) -> tuple[float, float, str]:
+        """By which the least loaded is found."""
+        return (round(self.weight, 6), self.offer.load.pressure, self.offer.node_id)
+
+    @property
+    def noise(self) -> float:
+        """How far off its weight may be: what portfolios weigh for being there is certain."""
+        return _NOISE * max(0.0, self.weight - self.count)
+
+    def figures(self) -> str:
+        """Like "load 5.2 (3 portfolios, 1,200 events/s, CPU 20 %, queue 0)"."""
+        portfolios = "1 portfolio" if self.count == 1 else f"{self.count} portfolios"
+        return (
+            f"load {abs(self.weight):.1f} ({portfolios}, {abs(self.rate):,.0f} events/s, "
+            f"CPU {abs(self.cpu):.0f} %, queue {abs(self.queue):.0f})"
+        )
 
 
 class _Planner:
@@ -138,11 +131,9 @@ class _Planner:
         self.placements: dict[str, str] = {}
         self.moves: list[Move] = []
         self.unplaced: dict[str, str] = {}
-        self.heaps: dict[Class, list[tuple[int, float, str]]] = {}
+        self.heaps: dict[Class, list[tuple[float, float, str]]] = {}
         self.refusals: dict[Class, str] = {}
         self.begun = False
-        total = sum(d.weight for d in self.demands)
-        self.fair_share = max(total / max(1, len(self.seats)), 1e-9)
 
     def run(self) -> Plan:
         failover, fresh, leaving = self._keep_what_is_well_placed()
@@ -194,37 +185,30 @@ class _Planner:
             if offer.enabled and offer.healthy and offer.accepting:
                 seat.kinds = [kind for kind in kinds if offer.takes(kind)]
         for kind in kinds:
-            self.heaps[kind] = [self._key(seat) for seat in self.seats.values() if kind in seat.kinds]
+            self.heaps[kind] = [seat.key for seat in self.seats.values() if kind in seat.kinds]
             heapq.heapify(self.heaps[kind])
-
-    def _key(self, seat: _Seat) -> tuple[int, float, str]:
-        load = seat.offer.load
-        pressure = seat.weight / self.fair_share + load.queue / QUEUE_SCALE + load.cpu / CPU_SCALE
-        return (seat.count, round(pressure, 9), seat.offer.node_id)
 
     def _least_loaded(self, kind: Class) -> _Seat | None:
         """The best seat with room. Entries that no longer describe their node are dropped: a newer one is queued."""
         heap = self.heaps[kind]
         while heap:
             seat = self.seats[heap[0][2]]
-            if seat.occupied < seat.offer.max_portfolios and heap[0] == self._key(seat):
+            if seat.occupied < seat.offer.max_portfolios and heap[0] == seat.key:
                 return seat
             heapq.heappop(heap)
         return None
 
     def _requeue(self, seat: _Seat) -> None:
         for kind in seat.kinds:
-            heapq.heappush(self.heaps[kind], self._key(seat))
+            heapq.heappush(self.heaps[kind], seat.key)
 
     def _sit(self, seat: _Seat, demand: PortfolioDemand) -> None:
         seat.occupied += 1
-        seat.count += 1
-        seat.weight += demand.weight
+        seat.add(demand)
         self.placements[demand.id] = seat.offer.node_id
 
     def _change_seat(self, source: _Seat, target: _Seat, demand: PortfolioDemand) -> None:
-        source.count -= 1
-        source.weight -= demand.weight
+        source.add(demand, -1)
         self._sit(target, demand)
 
     def _place_at_once(self, demand: PortfolioDemand, kind: Kind, reason: str) -> None:
@@ -232,20 +216,22 @@ class _Planner:
         if target is None:
             self.unplaced[demand.id] = f"{reason}; {self._why_not(demand.kind)}"
             return
+        why = f"{reason}; {target.offer.node_id} is the least loaded: {target.figures()}"
         source = self.seats.get(self.current.get(demand.id, ""))
         if source is None:
             self._sit(target, demand)
         else:
             self._change_seat(source, target, demand)
         self._requeue(target)
-        self._note(demand, target, kind, f"{reason}; {target.offer.node_id} has the fewest portfolios")
+        self._note(demand, target, kind, why)
 
     def _move_away(self, demand: PortfolioDemand, reason: str) -> None:
         target = self._least_loaded(demand.kind)
         if target is None:
             self.unplaced[demand.id] = f"{reason}; {self._why_not(demand.kind)}"
         elif self.budget > 0:
-            self._plan_move(self.seats[self.current[demand.id]], target, demand, reason)
+            why = f"{reason}; {target.offer.node_id} is the least loaded: {target.figures()}"
+            self._plan_move(self.seats[self.current[demand.id]], target, demand, why)
 
     def _plan_move(self, source: _Seat, target: _Seat, demand: PortfolioDemand, reason: str) -> None:
         self.budget -= 1
@@ -270,31 +256,45 @@ class _Planner:
             self._balance_once()
 
     def _balance_once(self) -> None:
-        donors = [_descending(self._key(s)) for s in self.seats.values() if s.residents]
+        donors = [_descending(s.key) for s in self.seats.values() if s.residents]
         heapq.heapify(donors)
         while donors and self.budget > 0:
             _, _, node_id = heapq.heappop(donors)
             source = self.seats[node_id]
-            kind, target = self._widest_gap(source)
-            if target is None or source.count - target.count <= (1 if self.begun else max(1, self.threshold)):
+            found = self._best_exchange(source)
+            if found is None:
                 continue
             self.begun = True
-            demand = _best_to_move(source.residents[kind], source.weight - target.weight)
-            source.residents[kind].remove(demand)
-            if not source.residents[kind]:
-                del source.residents[kind]
-            reason = f"balance: {node_id} has {source.count} portfolios, {target.offer.node_id} {target.count}"
-            self._plan_move(source, target, demand, reason)
+            demand, target = found
+            source.residents[demand.kind].remove(demand)
+            if not source.residents[demand.kind]:
+                del source.residents[demand.kind]
+            what = f"balance: {node_id} carries {source.figures()}, {target.offer.node_id} {target.figures()}"
+            self._plan_move(source, target, demand, f"{what}; it weighs {demand.weight:.1f}")
             if source.residents:
-                heapq.heappush(donors, _descending(self._key(source)))
+                heapq.heappush(donors, _descending(source.key))
 
-    def _widest_gap(self, source: _Seat) -> tuple[Class, _Seat | None]:
-        best: tuple[Class, _Seat | None] = (("", ()), None)
+    def _best_exchange(self, source: _Seat) -> tuple[PortfolioDemand, _Seat] | None:
+        """What `source` had best give to whom, of all that would make the two more equal by more than noise."""
+        best: tuple[float, PortfolioDemand, _Seat] | None = None
         for kind in sorted(source.residents):
             target = self._least_loaded(kind)
-            if target is not None and (best[1] is None or target.count < best[1].count):
-                best = (kind, target)
-        return best
+            if target is None or target is source:
+                continue
+            gap, noise = source.weight - target.weight, source.noise + target.noise
+            # Once it has begun half of the noise is enough: it would rather finish than begin again.
+            least, noise = (1.0, noise / 2) if self.begun else (max(1.0, float(self.threshold)), noise)
+            if gap <= least + noise:
+                continue
+            for demand in source.residents[kind]:
+                gain = gap - demand.weight
+                if gain <= _GAIN + noise:
+                    continue
+                # By so much the sum of the squares falls: most where it halves the gap.
+                worth = round(demand.weight * gain, 9)
+                if best is None or worth > best[0] or (worth == best[0] and demand.id < best[1].id):
+                    best = (worth, demand, target)
+        return None if best is None else (best[1], best[2])
 
     def _why_not(self, kind: Class) -> str:
         # Said once for a class: where there is no room there will be none in this plan.
@@ -324,16 +324,5 @@ def _excess(seat: _Seat) -> list[PortfolioDemand]:
     return surplus
 
 
-def _best_to_move(residents: list[PortfolioDemand], difference: float) -> PortfolioDemand:
-    """The one whose going brings the two nodes' weights closest together."""
-    return min(residents, key=lambda d: (abs(difference - 2 * d.weight), d.id))
-
-
-def _descending(key: tuple[int, float, str]) -> tuple[int, float, str]:
+def _descending(key: tuple[float, float, str]) -> tuple[float, float, str]:
     return (-key[0], -key[1], key[2])
-
-
-def describe(kind: Class) -> str:
-    """Like "market cn and region shanghai"."""
-    market, requires = kind
-    return " and ".join([f"market {market}", *(f"{key} {value}" for key, value in requires)])

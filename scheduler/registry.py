@@ -13,10 +13,10 @@ from django.conf import settings
 
 from portfolios import livestate
 from scheduler import wires
+from scheduler.demand import Load, NodeOffer
 from scheduler.heartbeats import NOT_ACCEPTING, Known, Pulse, RedisNow, Timing, Verdict, Watch, judge
 from scheduler.models import Node, RedisWatch
 from scheduler.models.node import NodeState
-from scheduler.planner import Load, NodeOffer
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,9 @@
 """`ginkgo scheduler run`: beat, its worker, and the ear for nodes that come and go, in one process (SPEC S1).
 
-Beat sends the tick and the check through Celery like everywhere. Two more threads make this process quick and sure: one
-hears `node.online` and `node.offline` and runs the round at once; one runs the check itself when none has run for two
-intervals, as happens while Celery, which takes its time, reconnects to a broker that was away.
+Beat sends the tick and the check through Celery like everywhere. Three more threads make this process quick and sure:
+one hears `node.online` and `node.offline` and runs the round at once; one takes the commands of other producers from
+Kafka; one runs the check itself when none has run for two intervals, as happens while Celery, which takes its time,
+reconnects to a broker that was away.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from market.messages import NodeOffline, NodeOnline, decode_system
 from market.poison import UNDECODABLE, PoisonCounter
 from portfolios import livestate
 from scheduler import beat_seed, cycle, tasks, wires
+from scheduler.door import CommandDoor
 from scheduler.models import RedisWatch
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,12 @@ class SchedulerService:
     def __init__(self, app: Any) -> None:
         self._app = app
         self._stop = threading.Event()
-        bodies = {"scheduler-beat": self._beat, "scheduler-events": self._listen, "scheduler-watch": self._watch}
+        bodies = {
+            "scheduler-beat": self._beat,
+            "scheduler-events": self._listen,
+            "scheduler-commands": lambda: CommandDoor().run(self._stop),
+            "scheduler-watch": self._watch,
+        }
         self._threads = [
             threading.Thread(target=self._keep_alive, args=(name, body), name=name, daemon=True)
             for name, body in bodies.items()

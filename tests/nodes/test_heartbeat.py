@@ -12,7 +12,8 @@ import redis
 from nodes.heartbeat import Heartbeat, decisions_key
 from nodes.identity import Identity, of_this_process
 from nodes.lease import Lease
-from portfolios import livestate
+from portfolios import livestate, loads
+from portfolios.loads import Measured
 from tests.nodes.support import Clock
 from tests.support import eventually
 from tests.support.stack import RunningStack
@@ -24,13 +25,14 @@ class Scene:
         self.lease = Lease(ttl, self.clock)
         self.me: Identity = of_this_process(f"n-{uuid4().hex[:8]}")
         self.views: dict[str, Any] = {}
+        self.measured: dict[str, Measured] = {}
         self.watched = 0
         self.replaced = 0
         self.redis: redis.Redis = livestate.client()
         self.heart = Heartbeat(
             self.me, self.lease, interval, ttl, info=lambda: {"instance": self.me.instance, "state": "running"},
             metrics=lambda: {"portfolio_count": "3"}, views=lambda: self.views, watch=self._watch,
-            on_replaced=self._replace,
+            on_replaced=self._replace, measured=lambda: self.measured,
         )  # fmt: skip
 
     def _watch(self) -> None:
@@ -103,6 +105,29 @@ def test_portfolios_are_published_with_their_decisions(scene: Scene) -> None:
     assert state["cash"] == "10"  # type: ignore[index]
     assert "updated_at" in state  # type: ignore[operator]
     assert scene.redis.llen(decisions_key(portfolio)) == 2
+
+
+def test_a_state_that_its_portfolio_no_longer_renews_grows_old(scene: Scene) -> None:
+    portfolio = str(uuid4())
+    key = livestate.state_key(portfolio)
+    scene.views = {portfolio: ({"cash": "10"}, [])}
+    scene.heart.step()
+    first = scene.redis.hget(key, "updated_at")
+    scene.heart.step()
+    assert scene.redis.hget(key, "updated_at") == first
+    scene.views = {portfolio: ({"cash": "10"}, [])}
+    scene.heart.step()
+    assert scene.redis.hget(key, "updated_at") != first
+
+
+def test_what_its_portfolios_cost_is_told(stack: RunningStack) -> None:
+    scene, portfolio = Scene(), str(uuid4())
+    scene.measured = {portfolio: Measured(120.5, 3.0, 0.0)}
+    scene.views = {portfolio: ({"cash": "10"}, [])}
+    scene.heart.step()
+    assert loads.read(scene.redis)[portfolio] == Measured(120.5, 3.0, 0.0)
+    loads.forget(scene.redis, [portfolio])
+    assert portfolio not in loads.read(scene.redis)
 
 
 def test_a_status_that_redis_has_lost_is_told_again_and_one_it_has_is_left_alone(scene: Scene) -> None:

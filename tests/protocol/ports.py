@@ -48,6 +48,7 @@ MODELS: tuple[type[models.Model], ...] = (
 )
 
 _MODULES = (
+    "market.dispatcher",
     "market.engine.books",
     "market.engine.desk",
     "market.engine.rulebook",
@@ -59,7 +60,6 @@ _MODULES = (
     "nodes.checkpointer",
     "nodes.consumer",
     "nodes.context",
-    "nodes.dispatcher",
     "nodes.ending",
     "nodes.heartbeat",
     "nodes.holding",
@@ -240,7 +240,9 @@ def install(real_sql: bool = False) -> None:
 
     node = importlib.import_module("nodes.node")
     node.Alerter = Alerts  # type: ignore[attr-defined]
-    node.Announcer = node.ControlListener = NoThread  # type: ignore[attr-defined]
+    node.Announcer = node.ControlListener = node.LagMeter = NoThread  # type: ignore[attr-defined]
+    # Measures by the real clock.
+    node.LoadMeter = lambda: SimpleNamespace(read=lambda _: {})  # type: ignore[attr-defined]
     node.Metrics = Figures  # type: ignore[attr-defined]
     node.trading_days = lambda *_: ()  # type: ignore[attr-defined]
     node.identity = SimpleNamespace(of_this_process=_identity, ensure_free=lambda *_: None)  # type: ignore[attr-defined]

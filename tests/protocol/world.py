@@ -18,6 +18,7 @@ import redis
 from django.db import Error as DatabaseError
 
 from market import topics
+from market.dispatcher import Order as Command
 from market.engine.books import Books
 from market.engine.desk import Desk
 from market.engine.intake import Intake
@@ -28,7 +29,6 @@ from market.models import FeedbackCounter, Order, OutboxMessage
 from market.outbox import Outbox
 from market.pretrade import Limits
 from market.submissions import Partitions, Submissions
-from nodes.dispatcher import Order as Command
 from nodes.node import Node
 from nodes.thread import NodeThread
 from portfolios.kernel.events import PriceUpdate
@@ -136,7 +136,7 @@ class Cluster:
         config = SimpleNamespace(
             max_portfolios=5, heartbeat_ttl=plan.ttl, heartbeat_interval=10.0, max_queue_size=plan.queue,
             checkpoint_interval=plan.checkpoint_interval, resend_interval=10.0, reconcile_interval=10.0,
-            interest_interval=60.0, stop_timeout=30.0,
+            interest_interval=60.0, stop_timeout=30.0, degraded_after=2.0,
         )  # fmt: skip
 
         def main() -> None:

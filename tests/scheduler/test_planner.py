@@ -93,7 +93,7 @@ def test_a_portfolio_whose_node_no_longer_takes_its_market_moves() -> None:
     nodes = [node("a", labels={"market": ["us"]}), node("b")]
     result = made(demands("p1"), nodes, {"p1": "a"})
     assert result.placements == {"p1": "b"}
-    assert result.moves[0].reason == "node a does not take market cn"
+    assert result.moves[0].reason.startswith("node a does not take market cn; b is the least loaded: load 0.0")
 
 
 def test_what_exceeds_a_lowered_capacity_moves() -> None:
@@ -129,15 +129,6 @@ def test_a_new_node_gets_its_share_in_one_tick() -> None:
     assert len(result.moves) == 5
 
 
-def test_balance_says_what_it_saw() -> None:
-    current = {f"p{i}": "a" for i in range(4)}
-    result = made(demands(*current), [node("a"), node("b")], current)
-    assert [m.reason for m in result.moves] == [
-        "balance: a has 4 portfolios, b 0",
-        "balance: a has 3 portfolios, b 1",
-    ]
-
-
 def test_a_place_being_vacated_is_not_given_away_before_it_is_free() -> None:
     current = {"p1": "a"}
     nodes = [node("a", 1, labels={"market": ["us"]}), node("b", 1, labels={"market": ["cn"]})]
@@ -156,13 +147,6 @@ def test_a_portfolio_on_the_move_counts_at_both_ends_and_is_left_alone() -> None
 def test_among_equally_many_portfolios_the_idle_node_is_taken() -> None:
     busy, idle = node("a", load=Load(queue=900, cpu=95)), node("b", load=Load(queue=0, cpu=3))
     assert made(demands("p1"), [busy, idle]).placements == {"p1": "b"}
-
-
-def test_heavy_portfolios_do_not_all_meet_on_one_node() -> None:
-    heavy = [PortfolioDemand(f"h{i}", "cn", weight=100) for i in range(2)]
-    light = [PortfolioDemand(f"l{i}", "cn", weight=1) for i in range(2)]
-    result = made([*heavy, *light], [node("a"), node("b")])
-    assert result.placements["h0"] != result.placements["h1"]
 
 
 MARKETS = ("cn", "hk", "us")
@@ -184,7 +168,7 @@ def clusters(draw: st.DrawFn) -> dict[str, object]:
         for i in range(count)
     ]
     portfolios = [
-        PortfolioDemand(f"p{i}", draw(st.sampled_from(MARKETS)), draw(st.sampled_from([1.0, 2.0, 50.0])))
+        PortfolioDemand(f"p{i}", draw(st.sampled_from(MARKETS)), draw(st.sampled_from([0.0, 400.0, 5000.0])))
         for i in range(draw(st.integers(0, 14)))
     ]
     owners = st.sampled_from(["", "gone", *(n.node_id for n in nodes)])

@@ -5,7 +5,7 @@ import threading
 import pytest
 from django.db import OperationalError, connection
 
-from nodes.dispatcher import Dispatcher, Order, Refused
+from market.dispatcher import Dispatcher, Order, Refused
 from portfolios.models import Command
 from portfolios.models.command import CommandState
 
