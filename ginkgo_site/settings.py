@@ -133,7 +133,7 @@ def _database() -> dict[str, Any]:
             },
         }
     return {
-        "ENGINE": "django.db.backends.mysql",
+        "ENGINE": "ginkgo_site.mysql",
         "HOST": mysql.host,
         "PORT": mysql.port,
         "USER": mysql.user,
