@@ -85,7 +85,7 @@ def web(stack: RunningStack) -> Iterator[Web]:
             process.kill()
             process.wait(10)
         # Whoever calls every route has also stopped the engines, for all tests that come after these.
-        assert stack.run("engine", "start").returncode == 0
+        assert stack.run("engine", "start", "--yes").returncode == 0
 
 
 def test_a_portfolio_is_made_wished_for_and_configured_over_http(web: Web) -> None:

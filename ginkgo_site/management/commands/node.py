@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Annotated
 
+from django.core.management.base import CommandError
 from django_typer.management import TyperCommand, command, initialize
-from typer import Argument, Exit, Option, confirm
+from typer import Argument, Exit, Option
 
 from nodes.run import start_node
+from portfolios import exits
 from portfolios.console import plain_errors, print_json, print_table
+from portfolios.models import Assignment
 from scheduler import operations, views_data
 from scheduler.operations import Answer
+
+_LOOK_EVERY = 0.25
 
 Json = Annotated[bool, Option("--json", help="One JSON document on stdout.")]
 Yes = Annotated[bool, Option("--yes", help="Do not ask.")]
@@ -32,14 +39,15 @@ class Command(TyperCommand):
         self,
         node_id: Annotated[str, Option(help="The node's id, one process each.")],
         max_portfolios: Annotated[int | None, Option(min=1, help="How many portfolios it takes.")] = None,
+        enable: Annotated[bool, Option("--enable", help="Put it back into service if it was drained.")] = False,
         kafka_bootstrap_servers: KafkaOption = "",
         redis_host: RedisHostOption = "",
         redis_port: RedisPortOption = None,
     ) -> None:
-        """Run a node in the foreground until Ctrl-C or SIGTERM.
-
-        Example: ginkgo node start --node-id node-3 --max-portfolios 5
-        """
+        """Run a node in the foreground until Ctrl-C or SIGTERM."""
+        if enable:
+            with plain_errors():
+                operations.enable(node_id)  # one that has never run is in service
         # The three addresses are read by ginkgo_site.overrides, before the settings are.
         start_node(node_id, max_portfolios)
 
@@ -66,10 +74,22 @@ class Command(TyperCommand):
         return print_table("Nodes", columns, rows, right=columns[2:6])
 
     @command()
-    def drain(self, node_id: NodeId, as_json: Json = False) -> None:
-        """Take a node out of service: what it runs moves away, and it gets nothing until it is enabled."""
+    def drain(
+        self,
+        node_id: NodeId,
+        wait: Annotated[float, Option("--wait", min=0, help="Seconds to wait until it has nothing left.")] = 0.0,
+        as_json: Json = False,
+    ) -> None:
+        """Take a node out of service: what it runs moves away, and it gets nothing until it is enabled.
+
+        Trading goes on: each portfolio pauses for the moment of its move. Exit code 1 if it is not empty in time.
+        """
         with plain_errors():
-            self._answer(operations.drain(node_id), f"{node_id} is being drained", as_json)
+            answer = operations.drain(node_id)
+            left = _wait_until_empty(node_id, wait) if wait and answer.accepted else 0
+        if left:
+            raise CommandError(f"{node_id} still has {left} portfolios after {wait:g} s: see 'ginkgo scheduler plan'")
+        self._answer(answer, f"{node_id} is {'drained' if wait else 'being drained'}", as_json)
 
     @command()
     def enable(self, node_id: NodeId, as_json: Json = False) -> None:
@@ -80,8 +100,7 @@ class Command(TyperCommand):
     @command()
     def shutdown(self, node_id: NodeId, yes: Yes = False, as_json: Json = False) -> None:
         """Have a node's process stop in order; its portfolios move to other nodes."""
-        if not yes and not confirm(f"Stop the process of {node_id}?"):
-            raise Exit(1)
+        exits.ask(f"Stop the process of {node_id}?", yes)
         with plain_errors():
             self._answer(operations.shut_down(node_id), f"{node_id} is shutting down", as_json)
 
@@ -93,4 +112,12 @@ class Command(TyperCommand):
         else:
             self.stderr.write(f"ginkgo: {answer.reason}")
         if not answer.accepted:
-            raise Exit(1)
+            raise Exit(exits.FAILED)
+
+
+def _wait_until_empty(node_id: str, seconds: float) -> int:
+    """How many portfolios it still has when it is empty, or after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while (left := Assignment.objects.filter(node_id=node_id).count()) and time.monotonic() < deadline:
+        threading.Event().wait(_LOOK_EVERY)
+    return left

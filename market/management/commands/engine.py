@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import Error as DatabaseError
 from django_typer.management import TyperCommand, command, initialize
-from typer import Exit, Option, confirm
+from typer import Option
 
 from market import switch
 from market.brokers import UnknownBroker
@@ -22,6 +22,7 @@ from market.bus import KafkaUnavailable
 from market.engine import status as live
 from market.engine.service import EngineService, supervise
 from market.stopping import stop_on_signals
+from portfolios import exits
 from portfolios.console import plain_errors, print_json, print_table
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 Json = Annotated[bool, Option("--json", help="One JSON document on stdout.")]
 Kafka = Annotated[str | None, Option("--kafka-bootstrap-servers", help="Instead of the configuration's.")]
 RedisHost = Annotated[str | None, Option("--redis-host", help="Instead of the configuration's.")]
+Yes = Annotated[bool, Option("--yes", "-y", help="Do not ask.")]
 RedisPort = Annotated[int | None, Option("--redis-port", help="Instead of the configuration's.")]
 
 
@@ -86,23 +88,15 @@ class Command(TyperCommand):
         return print_table("Engine", ("Field", "Value"), [(_name(key), value) for key, value in found.items()])
 
     @command()
-    def start(self, as_json: Json = False) -> None:
-        """Let engines send orders again."""
+    def start(self, yes: Yes = False, as_json: Json = False) -> None:
+        """Let engines send orders again, on every engine."""
+        exits.ask("Let every portfolio's orders go to the brokers again?", yes)
         self._turn(True, as_json)
 
     @command()
-    def stop(
-        self,
-        yes: Annotated[bool, Option("--yes", "-y", help="Do not ask.")] = False,
-        as_json: Json = False,
-    ) -> None:
+    def stop(self, yes: Yes = False, as_json: Json = False) -> None:
         """Cancel all working orders and reject new ones, on every engine, until 'engine start'."""
-        if not yes:
-            if not sys.stdin.isatty():
-                raise CommandError("this cancels every working order: say --yes to do it without being asked")
-            if not confirm("Cancel every working order and reject new ones?", err=True):
-                sys.stderr.write("Nothing was changed.\n")
-                raise Exit(1)
+        exits.ask("Cancel every working order and reject new ones?", yes)
         self._turn(False, as_json)
 
     @staticmethod

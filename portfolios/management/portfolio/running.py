@@ -9,7 +9,7 @@ from typing import Annotated
 from django_typer.management import TyperCommand, command
 from typer import Option
 
-from portfolios import accounts, services
+from portfolios import accounts, exits, services
 from portfolios.console import plain_errors, print_json
 from portfolios.lookup import user_of
 from portfolios.management.options import config_of, position
@@ -72,10 +72,13 @@ class Running(TyperCommand):
             say(services.start(found.id, confirmed=confirmed(found.account, yes)), "is to run", as_json)
 
     @command()
-    def stop(self, portfolio: Which, as_json: Json = False) -> None:
-        """Want it stopped."""
+    def stop(self, portfolio: Which, yes: Yes = False, as_json: Json = False) -> None:
+        """Want it stopped: its open orders are cancelled, what it holds stays."""
         with plain_errors():
-            say(services.stop(services.find(portfolio).id), "is to stop", as_json)
+            found = services.find(portfolio)
+            if found.account.is_live:
+                exits.ask(f"Account {found.account.name} is LIVE: stop trading and cancel open orders?", yes)
+            say(services.stop(found.id), "is to stop", as_json)
 
     @command()
     def reload(self, portfolio: Which, as_json: Json = False) -> None:
