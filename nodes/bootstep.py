@@ -28,6 +28,8 @@ class NodeStep(bootsteps.StartStopStep):
     def start(self, parent: Any) -> None:
         assert self.node is not None
         garbage.settle()
+        # Celery ends with 1 upon Ctrl-C; a node that stopped in order, as it was asked to, has ended well.
+        signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
         self.node.start()
         parent.app.ginkgo_node = self.node  # where the tasks of this worker find it
 
