@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -14,7 +15,19 @@ from ginkgo_site.bench.programs import module
 from ginkgo_site.supervisor.detach import environment
 
 _TIMEOUT_S = 900.0
-NEEDS_SERVERS = {"routing": True, "latency": True, "backtest": False, "planner": False, "memory": True, "api": True}
+_ENDS_S = 90.0
+"""For the nodes and servers that one has started to stop in order."""
+NEEDS_SERVERS = {
+    "routing": True,
+    "latency": True,
+    "reload": True,
+    "migration": True,
+    "failover": True,
+    "backtest": False,
+    "planner": False,
+    "memory": True,
+    "api": True,
+}
 NAMES = tuple(NEEDS_SERVERS)
 
 
@@ -31,14 +44,22 @@ def run_one(name: str) -> list[Outcome]:
 
 
 def _run(name: str, env: Mapping[str, str]) -> list[Outcome]:
-    done = subprocess.run(
+    process = subprocess.Popen(
         module("ginkgo_site.bench.one", name),
         env={**environment(), **env},
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # its end stops all that the benchmark has started, however we end
         stdout=subprocess.PIPE,
-        timeout=_TIMEOUT_S,
-        check=False,
     )
-    if done.returncode != 0:
-        raise BenchError(f"{name} was not measured (exit code {done.returncode})")
-    return msgspec.json.decode(done.stdout.splitlines()[-1], type=list[Outcome])
+    assert process.stdin is not None and process.stdout is not None
+    watch = threading.Timer(_TIMEOUT_S, process.stdin.close)
+    watch.start()
+    try:
+        said = process.stdout.read()
+        code = process.wait(_ENDS_S)
+    finally:
+        watch.cancel()
+        process.stdin.close()
+        process.wait(_ENDS_S)
+    if code != 0:
+        raise BenchError(f"{name} was not measured (exit code {code})")
+    return msgspec.json.decode(said.splitlines()[-1], type=list[Outcome])

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from django.db import connection
 
-from ginkgo_site.bench import ticks
+from ginkgo_site.bench import ticks, witness
 from ginkgo_site.bench.errors import BenchError
 from ginkgo_site.installation.initialise import initialise
 from market import bus, topic_admin, topics
@@ -18,6 +18,8 @@ from portfolios.models import Portfolio
 NODE_ID = "bench"
 TOPIC = topics.MARKET_DATA["cn"]
 INITIAL_CASH = Decimal(1_000_000)
+WITNESS_CASH = Decimal(1_000_000_000)
+"""Enough for every order of a minute in which nobody answers."""
 
 
 def prepare() -> None:
@@ -41,6 +43,17 @@ def place(shares: Iterable[Sequence[str]], short: int = 20, long: int = 60) -> l
         )
         ownership.hand_over(ownership.Ownership(portfolio.id, ownership.NOBODY, 0), NODE_ID, "ginkgo bench")
         placed.append(portfolio.id)
+    return placed
+
+
+def witnesses(shares: Iterable[Sequence[str]], node_id: str = ownership.NOBODY) -> dict[str, tuple[str, ...]]:
+    """A new portfolio of witnesses for each share of codes, `node_id`'s from now on; its codes by its id."""
+    placed = {}
+    for number, codes in enumerate(shares):
+        portfolio = services.create(f"witness {number}", None, "cn", WITNESS_CASH, witness.config(codes), running=True)
+        if node_id:
+            ownership.hand_over(ownership.Ownership(portfolio.id, ownership.NOBODY, 0), node_id, "ginkgo bench")
+        placed[portfolio.id] = tuple(codes)
     return placed
 
 

@@ -1,4 +1,6 @@
-"""A feed in the background: `python -m ginkgo_site.bench.load RATE SECONDS` publishes that many ticks a second.
+"""A feed in the background: `python -m ginkgo_site.bench.load RATE SECONDS EVERY` publishes that many ticks a second.
+
+EVERY other than 0: numbered, and one of each code in so many marked, as a witness wants them.
 
 It prints how many there were as one line of JSON.
 """
@@ -22,20 +24,20 @@ _SLOT_S = 0.01
 
 
 @contextmanager
-def running(rate: int, seconds: float) -> Iterator[None]:
+def running(rate: int, seconds: float, every: int = 0) -> Iterator[subprocess.Popen[bytes]]:
     """It runs in a process of its own, which ends with this block at the latest."""
     process = subprocess.Popen(
-        module("ginkgo_site.bench.load", str(rate), str(seconds)),
+        module("ginkgo_site.bench.load", str(rate), str(seconds), str(every)),
         env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(10)
 
 
-def main(rate: int, seconds: float) -> int:
+def main(rate: int, seconds: float, every: int) -> int:
     """Publish in slots of 10 ms; how many ticks."""
     from ginkgo_site.bench import ticks
     from ginkgo_site.bench.ground import TOPIC
@@ -45,7 +47,7 @@ def main(rate: int, seconds: float) -> int:
     producer = bus.make_producer("bench.load", linger_ms=5)
     pause = threading.Event()
     begun = time.monotonic()
-    market = ticks.walk(ticks.codes(), int(rate * seconds))
+    market = ticks.walk(ticks.codes(), int(rate * seconds), every=every)
     sent = 0
     for tick in market:
         producer.produce(TOPIC, key=tick.code, value=encode(tick))
@@ -59,4 +61,4 @@ def main(rate: int, seconds: float) -> int:
 
 if __name__ == "__main__":
     django.setup()
-    sys.stdout.write(json.dumps({"sent": main(int(sys.argv[1]), float(sys.argv[2]))}) + "\n")
+    sys.stdout.write(json.dumps({"sent": main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))}) + "\n")

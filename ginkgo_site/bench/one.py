@@ -1,6 +1,7 @@
 """One benchmark in a process of its own, whose settings are those of the servers it is given.
 
-`python -m ginkgo_site.bench.one NAME` prints the outcomes as one line of JSON; progress goes to stderr.
+`python -m ginkgo_site.bench.one NAME` prints the outcomes as one line of JSON; progress goes to stderr. It ends, and
+stops whatever it has started, when its stdin does: whoever asked for the benchmark is gone then, or tired of waiting.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import importlib
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 
 import django
 import msgspec
@@ -21,8 +24,11 @@ from ginkgo_site.bench.progress import to_stderr
 def main(name: str) -> int:
     """The exit code; what keeps it from being run is one line on stderr."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ginkgo_site.settings")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    threading.Thread(target=_tied, name="bench_tied", daemon=True).start()
     django.setup()
-    logging.getLogger().setLevel("ERROR")
+    for logger in (None, "market", "scheduler", "portfolios"):
+        logging.getLogger(logger).setLevel("ERROR")
     try:
         outcomes = importlib.import_module(f"ginkgo_site.bench.{name}").run(to_stderr)
     except BenchError as error:
@@ -30,6 +36,12 @@ def main(name: str) -> int:
         return 1
     sys.stdout.write(json.dumps(msgspec.to_builtins(outcomes)) + "\n")
     return 0
+
+
+def _tied() -> None:
+    while os.read(0, 1024):
+        continue
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 from ginkgo_site.bench.outcome import Outcome
@@ -31,10 +32,23 @@ def show(outcomes: Sequence[Outcome], console: Console) -> None:
         )
     console.print(table)
     for outcome in outcomes:
-        lines = [f"{name}: {'yes' if met else 'no'}" for name, met in outcome.also.items()]
-        lines += [f"{name}: {figure(value)}" for name, value in outcome.details.items()]
-        lines += [*outcome.notes, f"load of the machine (1 min): {outcome.load:.1f}"]
-        console.print(f"[bold]{outcome.name}[/]: " + "; ".join(lines), soft_wrap=False)
+        _explain(outcome, console)
+
+
+def _explain(outcome: Outcome, console: Console) -> None:
+    """What else was counted: conditions and figures as a list, then the notes."""
+    console.print(f"[bold]{outcome.name}[/]")
+    listed = Table.grid(padding=(0, 2))
+    listed.add_column(overflow="fold")
+    listed.add_column(justify="right", no_wrap=True)
+    for name, met in outcome.also.items():
+        listed.add_row(f"  {name}", "[green]yes[/]" if met else "[red]no[/]")
+    for name, value in outcome.details.items():
+        listed.add_row(f"  {name}", figure(value))
+    listed.add_row("  load of the machine (1 min)", f"{outcome.load:.1f}")
+    console.print(listed)
+    for note in outcome.notes:
+        console.print(Padding(note, (0, 0, 0, 2)))
 
 
 def figure(value: float) -> str:

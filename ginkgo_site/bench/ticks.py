@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from ginkgo_site.bench.witness import MARK
 from market.messages import PriceUpdate
 
 OPENING = datetime(2026, 11, 20, 1, 30, tzinfo=UTC)
 """09:30 in Shanghai on a trading day."""
 _EVERY = timedelta(seconds=3)
+_STEP = 10
+"""From one code of a share to the next, where 5,000 codes are shared out 500 each."""
 
 
 def codes(count: int = 5000) -> list[str]:
@@ -29,8 +32,12 @@ def shares(all_codes: Sequence[str], portfolios: int, each: int) -> list[list[st
     return [list(all_codes[i::step][:each]) for i in range(portfolios)]
 
 
-def walk(all_codes: Sequence[str], count: int, seed: int = 11) -> Iterator[PriceUpdate]:
-    """`count` ticks, one code after the other, round after round: each price a random walk in steps of 0.01."""
+def walk(all_codes: Sequence[str], count: int, seed: int = 11, every: int = 0) -> Iterator[PriceUpdate]:
+    """`count` ticks, one code after the other, round after round: each price a random walk in steps of 0.01.
+
+    With `every` they are as a witness wants them: numbered by code, and of each code one in `every` marked. Those of a
+    portfolio's share that are marked in one round lie evenly spread over it.
+    """
     rng = random.Random(seed)
     cents = [rng.randint(500, 20_000) for _ in all_codes]
     opened, high, low = list(cents), list(cents), list(cents)
@@ -38,6 +45,7 @@ def walk(all_codes: Sequence[str], count: int, seed: int = 11) -> Iterator[Price
     made = 0
     now = OPENING
     while made < count:
+        number = made // len(all_codes) + 1
         steps = rng.choices((-1, 0, 0, 1), k=len(all_codes))
         traded = rng.choices(volumes, k=len(all_codes))
         for i, code in enumerate(all_codes[: count - made]):
@@ -48,6 +56,7 @@ def walk(all_codes: Sequence[str], count: int, seed: int = 11) -> Iterator[Price
                 high[i] = price
             elif price < low[i]:
                 low[i] = price
+            marked = bool(every) and (i // _STEP + number) % every == 0
             yield PriceUpdate(
                 code=code,
                 timestamp=now,
@@ -59,8 +68,8 @@ def walk(all_codes: Sequence[str], count: int, seed: int = 11) -> Iterator[Price
                 low=low[i] / 100,
                 bid_price=(price - 1) / 100,
                 ask_price=price / 100,
-                bid_volume=300,
-                ask_volume=500,
+                bid_volume=number if every else 300,
+                ask_volume=MARK if marked else 500,
             )
         made += len(all_codes)
         now += _EVERY

@@ -6,13 +6,27 @@ import importlib
 import io
 import json
 import subprocess
-from itertools import islice
+from collections import Counter
+from itertools import islice, pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
-from ginkgo_site.bench import backtest, backtest_run, catalogue, latency, routing, ticks
+from ginkgo_site.bench import (
+    backtest,
+    backtest_run,
+    catalogue,
+    gaps,
+    latency,
+    migration,
+    proof,
+    routing,
+    ticks,
+    witness,
+)
+from ginkgo_site.bench.answers import Answers, Arrival
 from ginkgo_site.bench.errors import BenchError
 from ginkgo_site.bench.figures import median, percentile
 from ginkgo_site.bench.outcome import Outcome
@@ -23,6 +37,14 @@ from ginkgo_site.supervisor.detach import command, environment
 from market import bus
 from market.topics import market_topic
 from portfolios import configs
+from portfolios.kernel.config import parse
+from portfolios.kernel.events import Cause
+from portfolios.kernel.money import to_units
+from portfolios.kernel.orders import order_id
+from portfolios.kernel.portfolio import Portfolio
+from portfolios.kernel.rules import rules_for
+from portfolios.kernel.state import decode
+from portfolios.models import Assignment
 
 
 def outcome(**changes: object) -> Outcome:
@@ -74,6 +96,17 @@ def test_the_table_fits_80_columns_and_says_which_peer_is_absent() -> None:
     assert max(map(len, shown.splitlines())) <= 80
     assert "kafka-python absent" in shown
     assert "213,457" in shown
+
+
+def test_what_else_was_counted_is_a_list_of_one_figure_a_line() -> None:
+    written = io.StringIO()
+    details = {"the longest time that anybody ever waited for a portfolio, from asking to done (s)": 0.25, "lost": 0.0}
+    show([outcome(also={"nothing lost": False}, details=details)], Console(width=80, file=written))
+    lines = [line.split() for line in written.getvalue().splitlines()]
+
+    assert ["nothing", "lost", "no"] in lines
+    assert ["lost", "0"] in lines
+    assert max(map(len, written.getvalue().splitlines())) <= 80
 
 
 def test_figures_are_shown_as_precisely_as_they_are_known() -> None:
@@ -163,6 +196,89 @@ def test_five_portfolios_with_500_codes_of_5000_each_want_half_of_the_messages()
 
 def test_the_portfolios_of_a_benchmark_are_valid() -> None:
     assert configs.faults_of(ticks.trend_follow(ticks.codes(10)), "cn") == []
+    assert configs.faults_of(witness.config(ticks.codes(10)), "cn") == []
+
+
+def test_a_pause_is_the_longest_silence_that_touches_the_time_in_which_something_was_done() -> None:
+    arrivals = [0.0, 1.0, 1.1, 3.1, 3.2, 9.0]
+
+    assert gaps.longest(arrivals, 1.05, 3.15) == pytest.approx(2.0)
+    assert gaps.longest(arrivals, 2.0, 2.1) == pytest.approx(2.0)  # the silence is longer than what was done
+    assert gaps.longest(arrivals, 3.15, 3.3) == pytest.approx(5.8)
+    assert gaps.longest(arrivals, 1.02, 1.08) == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="before or after"):
+        gaps.longest(arrivals, 3.0, 9.5)  # nobody knows when it ends
+
+
+def test_each_code_of_a_witness_is_marked_in_turn_and_each_portfolio_at_a_steady_rate() -> None:
+    codes, every = ticks.codes(500), 5
+    market = list(ticks.walk(codes, 500 * every * 2, every=every))
+    share = set(ticks.shares(codes, 10, 50)[3])
+    marked = [at for at, tick in enumerate(market) if tick.code in share and tick.ask_volume == witness.MARK]
+
+    assert [tick.bid_volume for tick in market[:: len(codes)]] == list(range(1, 2 * every + 1))
+    assert len(marked) == len(share) * 2
+    assert max(after - before for before, after in pairwise(marked)) <= 2 * 10 * every
+    assert Counter(market[at].code for at in marked) == dict.fromkeys(share, 2)
+
+
+def _witness(codes: tuple[str, ...]) -> Portfolio:
+    return Portfolio(_ID, parse(witness.config(codes), "cn"), rules_for("cn"), to_units(10**9))
+
+
+_ID = "0b7d0a52-6d43-4c83-9d7a-1f5c9a6f1e12"
+
+
+def test_a_witness_counts_what_it_misses_and_what_it_is_told_twice() -> None:
+    codes = tuple(ticks.codes(2))
+    portfolio = _witness(codes)
+    market = list(ticks.walk(codes, 20, every=3))
+    for at in [*range(8), *range(10, 20), 19]:  # two of them never come, and the last comes twice
+        portfolio.apply(market[at], Cause("t", 0, at))
+    rows = {
+        row.code: msgspec.json.decode(row.memory, type=proof.Memory) for row in decode(portfolio.snapshot()).watches
+    }
+
+    assert [(rows[code].told, rows[code].missing, rows[code].newest) for code in codes] == [(9, 1, 10), (10, 1, 10)]
+    assert [rows[code].twice for code in codes] == [0, 1]
+
+
+def test_a_witness_orders_at_every_marked_tick_answered_or_not() -> None:
+    codes = tuple(ticks.codes(10))
+    portfolio = _witness(codes)
+    market = list(ticks.walk(codes, 100, every=2))
+    made = [intent for at, tick in enumerate(market) for intent in portfolio.apply(tick, Cause("t", 0, at))]
+    marked = [order_id(_ID, f"t:0:{at}:0", 0) for at, tick in enumerate(market) if tick.ask_volume == witness.MARK]
+
+    assert [each.order_id for each in made] == marked
+    assert len(marked) == 50
+
+
+def test_what_was_lost_or_repeated_is_counted_from_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = proof.Log(Counter(a=10, b=10), {"a": ["t:0:1:0", "t:0:2:0"], "b": []}, 5000.0)
+    expected = {"p": {"x", "y"}}
+    answers = Answers()
+    told = {"a": proof.Memory(newest=10, told=10), "b": proof.Memory(newest=10, told=10)}
+    monkeypatch.setattr(proof, "memories", lambda _: told)
+
+    def came(*ids: str) -> proof.Verdict:
+        answers.arrivals["p"] = [Arrival(0.0, each, "a", 1, ticks.OPENING) for each in ids]
+        return proof.compare({"p": ("a", "b")}, log, expected, answers)
+
+    assert came("x", "y").clean
+    assert (came("x").orders_lost, came("x").clean) == (1, False)
+    assert (came("x", "y", "z").orders_extra, came("x", "y", "z").clean) == (1, False)
+    told["a"] = proof.Memory(newest=9, told=10, missing=1, twice=2)
+    assert (came("x", "y").lost, came("x", "y").twice, came("x", "y").clean) == (2, 2, False)
+
+
+def test_a_portfolio_moves_from_the_fuller_node_the_one_that_stood_longest() -> None:
+    owned = {
+        name: Assignment(portfolio_id=name, node_id=node) for name, node in zip("abc", ("bench-2",) * 3, strict=True)
+    }
+    owned["c"].node_id = "bench-1"
+
+    assert migration.choose(owned, {"a": 5.0, "b": 2.0, "c": 0.0}) == ("b", "bench-1")
 
 
 def test_a_program_that_fails_is_one_line_with_its_reason() -> None:
