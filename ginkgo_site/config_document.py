@@ -47,7 +47,8 @@ A server is *given* if and only if its address is set (`mysql.host`, `redis.host
 that names the key and the file, and exit code 2. A process reads its configuration when it starts.
 
 Secrets (*secret* below) never appear in logs or in `system config show`. `config.yaml` may hold them: keep it readable
-by its owner only, as `system config set` makes it.
+by its owner only, as `system config set` makes it; or keep a secret in a file of its own, which a variable names:
+`GINKGO_REDIS__PASSWORD_FILE=/run/secrets/redis`.
 """
 
 

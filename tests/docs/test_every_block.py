@@ -117,6 +117,14 @@ def test_data_is_what_it_says_it_is(page: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", documents())
+def test_every_link_leads_to_something(page: str) -> None:
+    folder = (PROJECT / "docs" / page).parent
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", readme(page)):
+        if "://" not in target:
+            assert (folder / target).exists(), target
+
+
+@pytest.mark.parametrize("page", documents())
 def test_what_make_is_asked_for_it_can_make(page: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     asked = {line.split()[1] for line in commands(page) if line.startswith("make ")}

@@ -217,6 +217,7 @@ def _back_up_and_restore(site: Site) -> None:
     site.start()
     eventually(lambda: site.first.json("engine status")["engine_status"] == "stopped", 90, 1, saying="an engine")
     eventually(lambda: [n["node_id"] for n in site.first.json("node list")] == ["node-b"], 90, 1, saying="the node")
+    assert "all books agree" in site.first.ginkgo(_command("ginkgo reconcile"))
     restored = site.fills()
     # 6. trading again: new answers are booked, under numbers that the lost time had used too.
     for line in ("ginkgo engine start", 'ginkgo portfolio start "My trend"'):
