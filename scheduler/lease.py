@@ -35,7 +35,9 @@ class Lease:
         TickLease.objects.get_or_create(name=ROUND)
         seconds = settings.GINKGO.scheduler.lease
         holder = f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid4().hex[:8]}"
-        free = Q(holder="") | Q(expires_at__isnull=True) | Q(expires_at__lt=now)
+        # One that runs for longer than leases do was taken by another clock: its holder may be dead for all we know.
+        absurd = now + timedelta(seconds=2 * seconds)
+        free = Q(holder="") | Q(expires_at__isnull=True) | Q(expires_at__lt=now) | Q(expires_at__gt=absurd)
         if not TickLease.objects.filter(free, name=ROUND).update(
             holder=holder, expires_at=now + timedelta(seconds=seconds)
         ):

@@ -248,6 +248,13 @@ def test_the_lease_of_a_frozen_holder_passes_on(herd: Herd, clock: Clock) -> Non
     assert not frozen.still_held(clock())
 
 
+def test_the_lease_of_one_who_died_with_a_clock_minutes_ahead_passes_on(herd: Herd, clock: Clock) -> None:
+    clock.forward(600)
+    assert Lease.acquire(clock()) is not None
+    clock.forward(-600)
+    assert cycle.tick(clock=clock).result == cycle.DONE
+
+
 def test_a_frozen_round_that_wakes_late_moves_nothing_that_was_moved_meanwhile(
     herd: Herd, portfolio: Make, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

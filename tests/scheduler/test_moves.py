@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -74,6 +75,17 @@ def test_past_its_deadline_the_scheduler_takes_the_epoch(herd: Herd, moving: str
     assert owner_of("p1") == Ownership("p1", "n2", 4)
     assert herd.queue("n2")[0]["command_type"] == "portfolio.migrate_in"
     assert Command.objects.get(command_type="portfolio.migrate_out").state == CommandState.EXPIRED
+
+
+def test_a_deadline_by_a_clock_that_is_minutes_ahead_is_not_waited_for(
+    herd: Herd, portfolio: Make, clock: Clock
+) -> None:
+    portfolio("p1", "n1", 3)
+    herd.beat("n1", "n2")
+    cycle.tick(clock=clock)
+    assert moves.begin(owner_of("p1"), "n2", "test", clock() + timedelta(minutes=10))
+    cycle.check(clock)
+    assert owner_of("p1") == Ownership("p1", "n2", 4)
 
 
 def test_a_source_that_answers_after_the_deadline_changes_nothing(moving: str, clock: Clock) -> None:
