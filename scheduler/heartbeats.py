@@ -34,6 +34,10 @@ class Pulse:
     cpu_usage: float = 0.0
     memory_usage: float = 0.0
     total_events: int = 0
+    lag_messages: int = 0
+    lag_seconds: float = 0.0
+    lag: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    """`topic:partition` → messages and seconds behind."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def judge(
     elif watch.believe_after is not None and now >= watch.believe_after:
         watch = replace(watch, believe_after=None)
     believed = watch.believe_after is None
-    ailing = {p.node_id: _since(nodes.get(p.node_id), now) for p in pulses.values() if p.state in AILING}
+    ailing = _ailing(nodes, pulses, now, timing)
     return Verdict(
         new=tuple(sorted(p for p in pulses if p not in nodes)),
         back=tuple(sorted(n.node_id for n in nodes.values() if not n.online and n.node_id in pulses)),
@@ -151,6 +155,24 @@ def _vanished_lately(node: Known, now: datetime, timing: Timing) -> bool:
 def _restarted(node: Known, pulse: Pulse | None) -> bool:
     """Another process under the same id, so quick that its heartbeat was never missed."""
     return bool(node.online and pulse and pulse.instance and node.instance and pulse.instance != node.instance)
+
+
+def _ailing(
+    nodes: Mapping[str, Known], pulses: Mapping[str, Pulse], now: datetime, timing: Timing
+) -> dict[str, datetime]:
+    """Since when each node ails that says so.
+
+    Nodes that began to ail together ail of one thing (Kafka is away). Once one of them has recovered, the others are
+    about to: their time begins anew, or the first to be well would be given what all of them have.
+    """
+    ill = {p.node_id: _since(nodes.get(p.node_id), now) for p in pulses.values() if p.state in AILING}
+    recovered = [
+        n.ailing_since for n in nodes.values() if n.ailing_since is not None and n.node_id in pulses.keys() - ill.keys()
+    ]
+    return {
+        node_id: now if any(abs(since - other) < timing.ttl for other in recovered) else since
+        for node_id, since in ill.items()
+    }
 
 
 def _since(node: Known | None, now: datetime) -> datetime:

@@ -112,6 +112,9 @@ def _pulse(node_id: str, at: str, info: dict[str, str], metrics: dict[str, str])
         cpu_usage=_number(metrics.get("cpu_usage")) or 0.0,
         memory_usage=_number(metrics.get("memory_usage")) or 0.0,
         total_events=int(_number(metrics.get("total_events")) or 0),
+        lag_messages=int(_number(metrics.get("lag_messages")) or 0),
+        lag_seconds=_number(metrics.get("lag_seconds")) or 0.0,
+        lag=livestate.lag_of(metrics),
     )
 
 
@@ -183,7 +186,10 @@ def _write(rows: dict[str, Node], pulses: dict[str, Pulse], verdict: Verdict, no
         )
     Node.objects.filter(ailing_since__isnull=False).exclude(node_id__in=list(verdict.ailing)).update(ailing_since=None)
     for node_id, since in verdict.ailing.items():
-        if Node.objects.filter(node_id=node_id, ailing_since=None).update(ailing_since=since):
+        row = rows.get(node_id)
+        if row is not None and row.ailing_since not in (None, since):
+            Node.objects.filter(node_id=node_id).update(ailing_since=since)
+        elif Node.objects.filter(node_id=node_id, ailing_since=None).update(ailing_since=since):
             log.warning("ExecutionNode %s says it is %s", node_id, pulses[node_id].state)
 
 

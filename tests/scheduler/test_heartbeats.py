@@ -142,3 +142,26 @@ def test_a_fenced_node_is_unhealthy_only_after_one_ttl() -> None:
 def test_a_node_that_recovers_ails_no_more() -> None:
     known = [Known("a", True, "a-first", ailing_since=after(-29))]
     assert judged(known, beating("a")).ailing == {}
+
+
+def ailing(*ids: str, since: float) -> list[Known]:
+    return [Known(i, True, f"{i}-first", ailing_since=after(since)) for i in ids]
+
+
+def test_when_all_ail_together_the_first_to_recover_is_not_given_what_the_others_have() -> None:
+    """Kafka was away from all of them, and one sees it back a moment before the others say so."""
+    known = ailing("a", "b", since=-60)
+    verdict = judged(known, {**beating("a"), **beating("b", state="unhealthy")})
+    assert verdict.unhealthy == frozenset()
+    assert verdict.ailing == {"b": NOW}
+
+
+def test_who_still_ails_one_ttl_after_the_others_recovered_is_unhealthy() -> None:
+    known = [*online("a"), *ailing("b", since=-30)]
+    assert judged(known, {**beating("a"), **beating("b", state="unhealthy")}).unhealthy == {"b"}
+
+
+def test_the_recovery_of_one_that_ailed_of_something_else_changes_nothing() -> None:
+    known = [*ailing("a", since=-5), *ailing("b", since=-40)]
+    verdict = judged(known, {**beating("a"), **beating("b", state="unhealthy")})
+    assert verdict.unhealthy == {"b"}
