@@ -176,15 +176,21 @@ def readme(page: str) -> str:
 
 @pytest.fixture
 def world(
-    stack: RunningStack, transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stack: RunningStack,
+    transactional_db: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> Callable[[str], str]:
     """The installation that the pages speak of, in an empty directory; makes a page's line one that fits it."""
     create_topics()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GINKGO_CONFIG_DIR", str(tmp_path / "config"))
     admin = User.objects.create_superuser("admin", password="of-the-admin")
+    page = readme(request.node.callspec.params["page"])
     for name in ("First", "My trend", "Steady trends"):
-        services.create(name, admin, "cn", Decimal(1_000_000), CONFIG)
+        if f'portfolio create --name "{name}"' not in page:
+            services.create(name, admin, "cn", Decimal(1_000_000), CONFIG)
     for node in ("node-1", "node-2", "node-b"):
         Node.objects.create(node_id=node)
     Path("cross.json").write_text(blocks("backtest.md", "json")[0])
