@@ -123,8 +123,9 @@ class LagMeter(NodeThread):
         places = self._places()  # before the ends: who is at the end then is not behind what came since
         try:
             ends = self._ask(places) if places else {}
-        except (KafkaError, KafkaUnavailable) as error:
-            log.debug("%s: the log's ends are not known: %s", self.name, error)
+        except (KafkaError, KafkaUnavailable, KeyError) as error:
+            # KeyError: how kafka-python says that it had no answer for a partition.
+            log.debug("%s: the log's ends are not known: %r", self.name, error)
             self._disconnect()
             return False
         now = time.monotonic()
