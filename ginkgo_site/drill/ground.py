@@ -12,6 +12,7 @@ from ginkgo_site.drill import tally
 from ginkgo_site.drill.errors import DrillError
 from ginkgo_site.drill.feed import Feed
 from ginkgo_site.drill.world import World
+from market.models import LogDebt
 from portfolios import checkpoints, services
 from portfolios.kernel import state as saved
 from portfolios.models import Assignment, Portfolio
@@ -38,13 +39,13 @@ class Ground:
     def __init__(self, portfolios: int, every: int, slow: bool = False) -> None:
         """`every`: ticks of a code from one order to the next. `slow`: one more portfolio, of more codes, waits."""
         self.codes: dict[str, tuple[str, ...]] = {}
-        for _ in range(portfolios):
-            self._create(_CODES_EACH, every)
+        for number in range(portfolios):
+            self._create(_CODES_EACH, every, straight=bool(number % 2))
         self.slow = self._create(2 * _CODES_EACH, every, tally.SLOW) if slow else ""
 
-    def _create(self, codes: int, every: int, strategy: str = tally.NAME) -> str:
+    def _create(self, codes: int, every: int, strategy: str = tally.NAME, straight: bool = False) -> str:
         mine = tuple(self._new_code() for _ in range(codes))
-        settings = config(mine, every, strategy)
+        settings = config(mine, every, strategy, straight=straight)
         made = services.create(f"drill {mine[0]}", None, "us", INITIAL_CASH, settings, running=True)
         self.codes[str(made.id)] = mine
         return str(made.id)
@@ -89,7 +90,7 @@ class Ground:
         """
 
         def settled() -> bool:
-            return all(
+            return not LogDebt.objects.filter(portfolio_id__in=self.codes).exists() and all(
                 not w.open_orders and all(w.tallies[c].newest == feed.sent[c] for c in self.codes[w.portfolio_id])
                 for w in self.witnesses()
             )
@@ -117,11 +118,17 @@ class Ground:
         return Witness(portfolio_id, was.decided, len(was.ledger.orders), {**empty, **memories})
 
 
-def config(codes: Collection[str], every: int, strategy: str = tally.NAME, amount: int = 10_000) -> dict[str, Any]:
-    """Under another `amount` it is another configuration, under which the strategy remembers what it has counted."""
+def config(
+    codes: Collection[str], every: int, strategy: str = tally.NAME, amount: int = 10_000, straight: bool = False
+) -> dict[str, Any]:
+    """Under another `amount` it is another configuration, under which the strategy remembers what it has counted.
+
+    `straight`: while Kafka is away all its orders go straight to the engine, else only those that reduce a position.
+    """
     return {
         "strategy": {"name": strategy, "params": {"every": every}},
         "risk_managements": [],
         "sizer": {"name": "FixedAmountSizer", "params": {"amount": amount}},
         "codes": list(codes),
+        "policy": {"degraded_send": "all" if straight else "exits"},
     }

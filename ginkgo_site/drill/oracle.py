@@ -3,7 +3,8 @@
 * A tick is lost or told twice by the tally in the portfolio's own state, against what the feed knows Kafka to have.
 * An order is lost if the surviving history decided it and the engine does not know it, and a ghost if the engine has it
   and that history does not; it was sent twice if the broker was given it, or filled it, more than once.
-* An order is a stale owner's if the engine took it in after it had taken in one of a later epoch of that portfolio.
+* An order is a stale owner's if the engine took it in after it had taken in one of a later epoch of that portfolio, and
+  unlogged if the engine has it and the log has not: one that came straight, while Kafka was away, is there in the end.
 * The books are right if cash changes add up to the fills, and the engine, the broker and the portfolio have the same.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from ginkgo_site.drill.ground import INITIAL_CASH, Ground, Witness
 from ginkgo_site.drill.outcome import Outcome
 from market import bus, topics
 from market.messages import OrderSubmission, decode_order
-from market.models import BrokerOrder, FencedMessage, Fill, Order
+from market.models import BrokerOrder, FencedMessage, Fill, Order, OutboxMessage
 from market.models.cancel import CancelRequest
 from market.poison import UNDECODABLE
 from portfolios import checkpoints
@@ -40,9 +41,6 @@ class Sent(NamedTuple):
 
     portfolio_id: str
     order_id: str
-    epoch: int
-    partition: int
-    offset: int
     at: float
 
 
@@ -67,7 +65,9 @@ def judge(name: str, ground: Ground, feed: Feed, witnesses: list[Witness]) -> Ou
         outcome.books_wrong += not _books_right(witness.portfolio_id)
     outcome.orders_twice = sum(o.submitted_count > 1 or o.filled_volume > o.volume for o in book.values())
     outcome.orders_lost += sum(1 for order_id in orders if order_id not in book and orders[order_id].state == "filled")
-    outcome.stale_orders = stale(sent, {order_id: o.epoch for order_id, o in orders.items()})
+    epochs = {order_id: o.epoch for order_id, o in orders.items()}
+    outcome.stale_orders = sum(stale(decisions(portfolio_id), epochs) for portfolio_id in ids)
+    outcome.orders_unlogged = len(orders.keys() - {each.order_id for each in sent})
     outcome.fenced = FencedMessage.objects.filter(portfolio_id__in=ids).count()
     outcome.pause_s = longest_pause(sent)
     return outcome
@@ -102,26 +102,25 @@ def submissions() -> list[Sent]:
         except UNDECODABLE:
             continue
         if isinstance(order, OrderSubmission):
-            where = message.partition(), message.offset(), message.timestamp()[1] / 1000
-            found.append(Sent(order.portfolio_id, order.order_id, order.epoch, *where))
+            found.append(Sent(order.portfolio_id, order.order_id, message.timestamp()[1] / 1000))
     return found
 
 
-def stale(sent: Iterable[Sent], accepted: dict[str, int]) -> int:
-    """How many orders the engine took from an owner that had been succeeded: `accepted` maps an order to its epoch.
+def decisions(portfolio_id: str) -> list[str]:
+    """The orders of a portfolio as the engine took them in: by their first answers, which it numbers in that order."""
+    rows = OutboxMessage.objects.filter(portfolio_id=portfolio_id).order_by("pseq")
+    return list(dict.fromkeys(rows.values_list("order_id", flat=True)))
 
-    The engine reads a portfolio's partition in order, so the first message of an accepted order in its accepted epoch
-    is where it was taken in.
+
+def stale(taken: Iterable[str], epochs: Mapping[str, int]) -> int:
+    """How many orders of one portfolio the engine took from an owner that had been succeeded: `taken` in this order,
+    each from an owner of its epoch. (An order that was cancelled before it came has none.)
     """
-    taken: set[str] = set()
-    newest: dict[str, int] = {}
-    count = 0
-    for each in sorted(sent, key=lambda s: (s.partition, s.offset)):
-        if each.order_id in taken or accepted.get(each.order_id) != each.epoch:
-            continue
-        taken.add(each.order_id)
-        count += each.epoch < newest.get(each.portfolio_id, 0)
-        newest[each.portfolio_id] = max(each.epoch, newest.get(each.portfolio_id, 0))
+    newest = count = 0
+    for order_id in taken:
+        epoch = epochs.get(order_id, newest)
+        count += epoch < newest
+        newest = max(newest, epoch)
     return count
 
 

@@ -30,6 +30,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     orders_lost: int = 0
     orders_twice: int = 0
     orders_ghost: int = 0
+    orders_unlogged: int = 0
     stale_orders: int = 0
     fenced: int = 0
     books_wrong: int = 0
@@ -44,7 +45,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     def passed(self) -> bool:
         wrong = (
             self.messages_lost, self.messages_twice, self.orders_lost, self.orders_twice, self.orders_ghost,
-            self.stale_orders, self.books_wrong,
+            self.orders_unlogged, self.stale_orders, self.books_wrong,
         )  # fmt: skip
         in_time = all(each.value <= each.must for each in self.timed)
         # A drill in which nothing was traded has shown nothing.

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import resource
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from django.conf import settings
 
 from ginkgo_site.drill import servers
 from ginkgo_site.drill.scene import Scene
-from market.models import Order
+from market.models import LogDebt, Order
 from portfolios import livestate
 from scheduler import operations
 
@@ -107,6 +108,33 @@ def kafka_restart(scene: Scene) -> None:
     away = scene.world.until(lambda: servers.is_back(scene.world.home, "kafka", was), "Kafka is back")
     scene.note(f"it is back after {away:.1f} s")
     scene.took("every portfolio trades after", scene.trades_on(), 15.0)
+
+
+def kafka_gone(scene: Scene) -> None:
+    """Frozen: nodes and engine say so within 5 s; what was decided and may go straight to the engine does."""
+    number = servers.pid(scene.world.home, "kafka")
+    assert number is not None
+    before = _count(scene)
+    os.kill(number, signal.SIGSTOP)
+    try:
+        scene.note("SIGSTOP kafka for 25 s")
+        begun = time.monotonic()
+        scene.took("all say so after", scene.world.until(lambda: _say_kafka_is_away(scene), "all say so"), 5.0)
+        _pause(25 - (time.monotonic() - begun))
+        scene.note(f"{_count(scene) - before} orders taken in meanwhile, {_owed(scene)} of them owed to the log")
+    finally:
+        os.kill(number, signal.SIGCONT)
+    scene.took("every portfolio trades after", scene.trades_on(), 15.0)
+
+
+def _say_kafka_is_away(scene: Scene) -> bool:
+    client = livestate.client()
+    states = [client.hget(livestate.node_info_key(node), "state") for node in scene.world.nodes]
+    return set(states) == {"unhealthy"} and client.hget(livestate.ENGINE_STATUS, "kafka") == "away"
+
+
+def _owed(scene: Scene) -> int:
+    return LogDebt.objects.filter(portfolio_id__in=scene.ground.codes).count()
 
 
 def mysql_restart(scene: Scene) -> None:
