@@ -19,7 +19,8 @@ from prometheus_client.exposition import generate_latest
 
 from ginkgo_site import status
 from market.engine import status as engine
-from market.models import FencedMessage, Fill, Order, OutboxMessage
+from market.models import FencedMessage, Fill, Mismatch, Order, OutboxMessage
+from market.models.reconciliation import MismatchState
 from portfolios.counting import counts
 from portfolios.models import Assignment, Checkpoint, Command, Portfolio
 from portfolios.models.portfolio import DesiredState, Status
@@ -154,9 +155,15 @@ def _engine(now: datetime) -> Iterator[Metric]:
     for state, number in Order.objects.order_by().values_list("state").annotate(Count("pk")):
         orders.add_metric([state], number)
     yield orders
-    numbers = counts(fills=Fill.objects.all(), fenced=FencedMessage.objects.all())
+    numbers = counts(
+        fills=Fill.objects.all(),
+        fenced=FencedMessage.objects.all(),
+        mismatches=Mismatch.objects.filter(state=MismatchState.OPEN),
+    )
     yield _counter("ginkgo_fills", "Fills", numbers["fills"])
     yield _counter("ginkgo_fenced_orders", "Orders of stale owners: recorded, never sent", numbers["fenced"])
+    words = "Differences between fills, portfolios' books and brokers' that stand"
+    yield _gauge("ginkgo_mismatches", words, numbers["mismatches"])
     yield _gauge("ginkgo_open_orders", "Neither filled nor ended", said["open_orders"])
     yield _gauge("ginkgo_unpublished_feedback", "Answers that Kafka has not taken yet", said["unpublished"])
     words = "Orders of the last five minutes, from the engine's receipt to its first answer"

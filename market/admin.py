@@ -5,6 +5,7 @@ from __future__ import annotations
 from market.admin_broker import BrokerFillAdmin, BrokerOrderAdmin
 from market.admin_engine import CancelRequestAdmin, EngineSwitchAdmin, FencedMessageAdmin, OutboxMessageAdmin
 from market.admin_orders import FillAdmin, OrderAdmin
+from market.admin_reconciliation import MismatchAdmin
 
 __all__ = [
     "BrokerFillAdmin",
@@ -13,6 +14,7 @@ __all__ = [
     "EngineSwitchAdmin",
     "FencedMessageAdmin",
     "FillAdmin",
+    "MismatchAdmin",
     "OrderAdmin",
     "OutboxMessageAdmin",
 ]

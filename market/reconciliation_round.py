@@ -116,6 +116,12 @@ def figures(gap: Gap, about: About) -> tuple[int, int]:
     return gap.expected, gap.actual
 
 
+def amounts(gap: Gap, about: About) -> tuple[Decimal, Decimal]:
+    """`figures` in currency, or volumes."""
+    expected, actual = (_amount(gap.kind, each) for each in figures(gap, about))
+    return expected, actual
+
+
 def said(key: Key, gap: Gap, about: About) -> str:
     """The difference in one sentence."""
     expected, actual = (_shown(key.kind, each) for each in figures(gap, about))
@@ -131,7 +137,7 @@ def _write(rows: Mapping[Key, Mismatch], verdict: Verdict, made: Round, now: dat
         row = rows.get(key) or _new(key, made.about[key], now)
         told = row.told
         gap, about = made.found[key], made.about[key]
-        row.expected, row.actual = (_amount(key.kind, each) for each in figures(gap, about))
+        row.expected, row.actual = amounts(gap, about)
         row.pseq, row.seen_at = about.pseq, now
         row.told = None if standing.told is None else _amount(key.kind, standing.told)
         row.state = MismatchState.SUSPECTED if standing.told is None else MismatchState.OPEN
@@ -160,7 +166,7 @@ def _new(key: Key, about: About, now: datetime) -> Mismatch:
 
 
 def _alert(alerter: Alerter, key: Key, gap: Gap, about: About, since: datetime) -> None:
-    expected, actual = (_amount(key.kind, each) for each in figures(gap, about))
+    expected, actual = amounts(gap, about)
     alerter.raise_alert(
         f"{key.kind}_mismatch",
         "critical",

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from market.models import Fill, Order
+from market.models import Fill, Mismatch, Order
 from portfolios.models import Account, Assignment, Checkpoint, Command, Portfolio, Revision
 from portfolios.models.fields import new_id
 from scheduler.models import Node, Plan
@@ -46,6 +46,8 @@ def many(owner: User, number: int) -> tuple[Portfolio, Command]:
     Fill.objects.bulk_create(
         [Fill(fill_id=new_id(), broker="b", event_time=books.NOW, **fill, **money) for _ in range(number)]
     )
+    gap = {"scope": "account", "kind": "cash", "state": "resolved", "expected": 1, "actual": 2, "account": account}
+    Mismatch.objects.bulk_create([Mismatch(found_at=books.NOW, seen_at=books.NOW, **gap) for _ in range(number)])
     return first, command
 
 

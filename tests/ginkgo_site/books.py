@@ -14,6 +14,7 @@ from market.models import (
     CancelRequest,
     FencedMessage,
     Fill,
+    Mismatch,
     Order,
     OutboxMessage,
 )
@@ -123,6 +124,14 @@ def adjustment(of: Portfolio) -> Adjustment:
     return made
 
 
+def mismatch(of: Portfolio) -> Mismatch:
+    """Its own books hold 100 that its fills know nothing of; the broker's did too, for a while."""
+    common = {"account": of.account, "kind": "position", "code": "600519.SH", "expected": 0, "actual": 100}
+    Mismatch.objects.create(scope="account", state="resolved", found_at=NOW, seen_at=NOW, resolved_at=NOW, **common)
+    common |= {"portfolio": of, "scope": "portfolio", "state": "open", "pseq": 1}
+    return Mismatch.objects.create(found_at=NOW + timedelta(hours=1), seen_at=NOW, standing=new_id(), **common)
+
+
 def command(of: Portfolio) -> Command:
     return Command.objects.create(command_type="portfolio.start", target_id=of.pk, node_id="node-1", epoch=3, params={})
 
@@ -134,6 +143,7 @@ def all_of_it(portfolios: int, orders_each: int) -> list[Portfolio]:
     for one in made:
         command(one)
         adjustment(one)
+        mismatch(one)
         for number in range(1, orders_each + 1):
             order(one, number)
     return made

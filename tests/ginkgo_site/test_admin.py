@@ -22,6 +22,7 @@ from market.models import (
     EngineSwitch,
     FencedMessage,
     Fill,
+    Mismatch,
     Order,
     OutboxMessage,
 )
@@ -53,7 +54,7 @@ WRITTEN_BY_THE_PLATFORM: list[Any] = [
         Fill,
         LedgerEntry,
     ),
-    *(Order, OutboxMessage, Revision),
+    *(Mismatch, Order, OutboxMessage, Revision),
 ]
 ALL = [Account, Portfolio, *WRITTEN_BY_THE_PLATFORM]
 

@@ -7,11 +7,23 @@ from collections.abc import Callable
 
 import pytest
 
-from portfolios import livestate
+from ginkgo_site.config_model import Scheduler
+from portfolios import livestate, loads
+from portfolios.loads import Measured
 from portfolios.models import Assignment, Checkpoint, Portfolio
 from portfolios.models.portfolio import DesiredState, Status
 from portfolios.ownership import Ownership, hand_over
-from scheduler import assignments, cycle, planner, registry
+from scheduler import (
+    assignments,
+    commands,
+    cycle,
+    handover,
+    moves,
+    plan_store,
+    planner,
+    registry,
+    staleness,
+)
 from scheduler.lease import Lease
 from scheduler.models import Node, Plan, PlannedMove, Requirement, TickLease
 from tests.scheduler.conftest import Clock, Herd, owner_of
@@ -289,6 +301,104 @@ def test_a_round_that_has_lost_its_lease_leaves_the_rest(herd: Herd, portfolio: 
     assert Assignment.objects.filter(node_id="n1", epoch=1).count() == 3
 
 
+class Killed(BaseException):
+    """As kill -9: nothing handles it."""
+
+
+STEPS: list[tuple[object, str]] = [
+    (registry, "take_census"),
+    (registry, "_forget"),
+    (moves, "settle"),
+    (assignments, "stop_unwanted"),
+    (handover, "hand_over"),
+    (commands.Command.objects, "create"),
+    (moves, "begin"),
+    (plan_store, "record"),
+    (plan_store, "_publish"),
+    (plan_store, "write_to_redis"),
+    (commands, "sweep"),
+    (staleness, "check"),
+]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", STEPS, ids=[name for _, name in STEPS])
+def test_killed_at_any_step_the_next_scheduler_ends_in_the_same_place(
+    step: tuple[object, str],
+    after: bool,
+    herd: Herd,
+    portfolio: Make,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    portfolio("new")
+    portfolio("orphan", "dead", 4)
+    portfolio("leaving", "drained", 2)
+    portfolio("unwanted", "dead", 7, desired_state=DesiredState.STOPPED, status=Status.RUNNING)
+    Node.objects.create(node_id="dead", state="online", instance="first")
+    Node.objects.create(node_id="drained", state="online", instance="first", enabled=False)
+    herd.beat("n1", "n2", "drained")
+
+    place, name = step
+    real = getattr(place, name)
+
+    def dying(*arguments: object, **named: object) -> None:
+        if after:
+            real(*arguments, **named)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, name, dying)
+        patch.setattr(Lease, "give_up", lambda _: None)
+        with pytest.raises(Killed):
+            cycle.tick(clock=clock)
+
+    assert cycle.tick(clock=clock).result == cycle.BUSY, "the dead one's lease lasts"
+    clock.forward(21)
+    assert cycle.tick(clock=clock).result == cycle.DONE
+    assert owner_of("new").node_id in ("n1", "n2")
+    assert owner_of("orphan").node_id in ("n1", "n2")
+    assert {name: owner_of(name).epoch for name in ("new", "orphan", "leaving", "unwanted")} == {
+        "new": 1, "orphan": 5, "leaving": 2, "unwanted": 8,
+    }  # fmt: skip
+    assert owner_of("unwanted").node_id == ""
+    move = PlannedMove.objects.get()
+    assert (move.portfolio_id, move.source, move.epoch) == ("leaving", "drained", 2)
+    shown = {pid: owner_of(pid).node_id for pid in ("new", "orphan", "leaving")}
+    assert {pid: place[0] for pid, place in Plan.objects.first().placements.items()} == shown
+    assert herd.redis.hgetall(livestate.PLAN) == shown
+    assert Node.objects.get(node_id="dead").state == "offline"
+
+
+def test_measured_loads_decide_and_those_of_portfolios_that_are_no_more_are_forgotten(
+    herd: Herd, portfolio: Make
+) -> None:
+    portfolio("big", "n1", 1)
+    portfolio("p1")
+    portfolio("p2")
+    loads.write(herd.redis, {"big": Measured(rate=5000.0, cpu=10.0), "deleted": Measured(rate=1.0)})
+    herd.beat("n1", "n2")
+    cycle.tick()
+    assert {name: owner_of(name).node_id for name in ("big", "p1", "p2")} == {"big": "n1", "p1": "n2", "p2": "n2"}
+    (first, *_) = Plan.objects.get().moves
+    assert "n2 is the least loaded: load 0.0 (0 portfolios, 0 events/s, CPU 0 %, queue 0)" in first["reason"]
+    assert loads.read(herd.redis).keys() == {"big"}
+
+
+def test_one_that_was_never_measured_is_reckoned_by_its_codes_as_others_were(herd: Herd, portfolio: Make) -> None:
+    portfolio("known", "n1", 1)
+    portfolio("unknown")
+    Portfolio.objects.filter(id="known").update(config={"codes": ["600519.SH", "000001.SZ"]})
+    measured = {"known": Measured(rate=800.0)}
+    rates = {d.id: d.rate for d in assignments.read(measured).demands}
+    assert rates == {"known": 800.0, "unknown": 400.0}
+    assert {d.rate for d in assignments.read().demands} == {2.0, 1.0}
+
+
+def test_by_default_a_new_node_is_looked_for_often_enough_to_be_seen_within_ten_seconds() -> None:
+    assert Scheduler().heartbeat_check_interval <= 5
+
+
 def test_the_lease_is_free_after_a_round(herd: Herd) -> None:
     cycle.tick()
     assert TickLease.objects.get().holder == ""
@@ -319,3 +429,37 @@ def test_a_nodes_own_new_epoch_makes_a_new_version(herd: Herd, portfolio: Make) 
     cycle.check()
     assert Plan.objects.first().placements == {"p1": ["n1", 2]}
     assert Plan.objects.count() == 2
+
+
+def test_when_kafka_is_away_from_all_nodes_nothing_moves_nor_when_it_comes_back(
+    herd: Herd, portfolio: Make, clock: Clock
+) -> None:
+    portfolio("p1", "n1", 4)
+    portfolio("p2", "n2", 4)
+    herd.beat("n1", "n2")
+    cycle.tick(clock=clock)
+    herd.beat("n1", "n2", state="unhealthy")
+    for _ in range(8):
+        clock.forward(5)
+        assert cycle.check(clock=clock).moves == 0
+    herd.beat("n1")
+    for _ in range(3):
+        clock.forward(5)
+        assert cycle.check(clock=clock).moves == 0
+    herd.beat("n2")
+    clock.forward(5)
+    assert cycle.check(clock=clock).moves == 0
+    assert [owner_of(p).node_id for p in ("p1", "p2")] == ["n1", "n2"]
+
+
+def test_when_kafka_is_away_from_one_node_alone_the_other_gets_its_portfolios(
+    herd: Herd, portfolio: Make, clock: Clock
+) -> None:
+    portfolio("p1", "n1", 4)
+    herd.beat("n1", "n2")
+    cycle.tick(clock=clock)
+    herd.beat("n1", state="unhealthy")
+    cycle.check(clock=clock)
+    clock.forward(31)
+    assert cycle.check(clock=clock).moves == 1
+    assert owner_of("p1") == Ownership("p1", "n2", 5)
