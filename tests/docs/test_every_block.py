@@ -56,7 +56,10 @@ SHOWN = {
 ELSEWHERE = {
     "make ": "CI runs them; here: they are targets of the Makefile",
     "export GINKGO_": "variables; tests/docs/test_configuration.py sets each",
-    "cd ": "",
+    "cp docker/": "needs Docker, as the next; the files are checked beside docker/",
+    "docker ": "needs Docker",
+    "kubectl ": "needs a cluster",
+    "systemctl ": "needs systemd as the machine's first process",
     "mysql": "tests/docs/test_operations.py, on a MariaDB (slow)",
     "ginkgo data restored": "tests/docs/test_operations.py (slow)",
     "ginkgo parity": "tests/integration/live/test_parity.py",
