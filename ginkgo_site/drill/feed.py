@@ -22,11 +22,12 @@ _PRICE = 100.0
 class Feed:
     """`sent` maps each code to the number of its newest tick that Kafka has; all of them are there once stopped."""
 
-    def __init__(self, codes: Sequence[str], rate: float, opening: datetime = OPENING) -> None:
-        """`rate`: ticks a second, of all codes together."""
+    def __init__(self, codes: Sequence[str], rate: float, every: int, opening: datetime = OPENING) -> None:
+        """`rate`: ticks a second, of all codes together. `every`: ticks of a code from one order to the next."""
         self.sent = dict.fromkeys(codes, 0)
         self._numbers = dict.fromkeys(codes, 0)
         self._rate = rate
+        self._every = every
         self._opening = opening
         self._stop = threading.Event()
         self._failed: KafkaError | None = None
@@ -53,6 +54,10 @@ class Feed:
                 self._tick(producer, codes[count % len(codes)], self._opening + timedelta(seconds=count / self._rate))
                 count += 1
             producer.poll(0)
+        # An order is matched at the first price after its cause: the last one needs one too.
+        for code in codes:
+            if self._numbers[code] % self._every == 0:
+                self._tick(producer, code, self._opening + timedelta(seconds=count / self._rate))
         producer.flush(60)
 
     def _tick(self, producer: Producer, code: str, now: datetime) -> None:
