@@ -1,4 +1,4 @@
-"""Python's cyclic garbage collector, as a node wants it: no long pause in the middle of a market.
+"""Memory as a node wants it: no long pause of the collector in the middle of a market, and no heap for every thread.
 
 What start-up made (Django, Celery, all modules) is there for good: looking through it again takes 100 ms and more, with
 every thread stopped. And ticks come by the hundred thousand, none of them in a cycle.
@@ -6,7 +6,23 @@ every thread stopped. And ticks come by the hundred thousand, none of them in a 
 
 from __future__ import annotations
 
+import ctypes
 import gc
+
+_M_ARENA_MAX = -8
+_ARENAS = 4
+
+
+def share_heaps() -> None:
+    """Let all threads share a few heaps of the C library; before the first of them is started.
+
+    glibc gives every new thread one of its own, up to eight for each core, and what is freed in one stays there: with a
+    thread for every portfolio, and Kafka's beside them, that is half a megabyte each. Elsewhere this does nothing.
+    """
+    try:
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
+    except (AttributeError, OSError):  # another C library
+        return
 
 
 def settle() -> None:

@@ -1,0 +1,48 @@
+"""The node's memory: few heaps for many threads."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+THREADS = """
+import ctypes, sys, threading
+from nodes import garbage
+
+if sys.argv[1] == "share":
+    garbage.share_heaps()
+ready = threading.Barrier(25)
+kept = []
+
+
+def work():
+    ready.wait()
+    kept.append(bytes(2000))  # too large for Python's own heap
+    ready.wait()
+
+
+threads = [threading.Thread(target=work) for _ in range(24)]
+for thread in threads:
+    thread.start()
+ready.wait()
+ready.wait()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+out = libc.fopen(b"/dev/stdout", b"w")
+libc.malloc_info(0, ctypes.c_void_p(out))
+libc.fclose(ctypes.c_void_p(out))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="not glibc")
+def test_threads_share_a_few_heaps() -> None:
+    def heaps(word: str) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", THREADS, word], capture_output=True, text=True, timeout=60, check=True
+        )
+        return done.stdout.count("<heap nr=")
+
+    assert heaps("share") <= 4 < heaps("own")
