@@ -16,6 +16,17 @@ NODES = ("drill-1", "drill-2")
 ALL = ("kafka", "mysql", "redis")
 
 
+def test_a_fault_says_what_is_done_to_whom() -> None:
+    assert str(chaos.Fault(1.5, "cut", "drill-1", 3.0, "mysql")) == "1.5 s: cut drill-1 from mysql for 3.0 s"
+    assert str(chaos.Fault(2.0, "restart", "kafka", 0.0)) == "2.0 s: restart kafka"
+
+
+def test_without_leave_to_kill_them_no_server_is_restarted() -> None:
+    faults = [fault for seed in range(20) for fault in chaos.plan(seed, 180, NODES, ("redis",), ())]
+    assert {fault.kind for fault in faults} == {"kill", "freeze", "cut", "silence"}
+    assert {fault.server for fault in faults if fault.kind == "cut"} == {"redis"}
+
+
 def plan(seed: int, seconds: float) -> list[chaos.Fault]:
     return chaos.plan(seed, seconds, NODES, ("mysql", "redis"), ALL)
 

@@ -12,9 +12,9 @@ from tests.support import stack as stacks
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(2700)
 def test_every_drill_passes(tmp_path: Path) -> None:
-    done = stacks.run(tmp_path, "drill", "--json", timeout=1700)
+    done = stacks.run(tmp_path, "drill", "--json", timeout=2600)
     outcomes = json.loads(done.stdout)
     assert {o["name"]: o for o in outcomes if not o["passed"]} == {}
     assert done.returncode == 0, done.stderr
