@@ -23,6 +23,10 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
+from ginkgo_site.admin_portfolio import PortfolioAdmin
+
+__all__ = ["PortfolioAdmin"]
+
 admin.site.index_title = "Overview"
 
 for _model in (User, Group, PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, ClockedSchedule):

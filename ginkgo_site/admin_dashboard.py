@@ -1,12 +1,16 @@
-"""The admin's first page: what `ginkgo status` shows, with links."""
+"""The admin's first page: the cluster at a glance, what is not well first. It costs the same however much there is."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import redis
 from django.conf import settings
 from django.db import DatabaseError
+from django.db.models import Case, Count, Q, Value, When
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -18,11 +22,21 @@ from alerts.errors import StoreAway
 from alerts.store import AlertStore
 from alerts.visibility import portfolios_of
 from ginkgo_site import status
-from market.models import Fill
+from market import switch
+from market.engine import status as engine
+from market.models import FencedMessage, Fill, Order
+from market.models.order import OrderState
+from portfolios import livestate, reading
 from portfolios.admin_base import SIDE_COLOURS, SIDES, amount, link
 from portfolios.console import database_trouble
+from portfolios.counting import counts
+from portfolios.models import Assignment, Portfolio
+from portfolios.models.portfolio import DesiredState, Status
 
 _RECENT = 8
+_ROWS = 15
+_SLOW = 5.0
+"""Seconds behind the log from which on a node's lag is shown as something to look at."""
 # The page is renewed every ten seconds: it does not wait long for a MongoDB that is away.
 _ALERTS = AlertStore(wait=0.5)
 _STATES = {
@@ -35,94 +49,190 @@ _STATES = {
     "missing": "danger",
     "offline": "danger",
 }
+_WELL = Q(desired_state=DesiredState.RUNNING, status=Status.RUNNING) | Q(
+    desired_state=DesiredState.STOPPED, status__in=(Status.STOPPED, Status.CREATED)
+)
+
+
+@dataclass(frozen=True)
+class Card:
+    """One figure with its words; `bad`: somebody should look. `value` and `note` are texts or safe HTML."""
+
+    title: str
+    value: str
+    note: str
+    bad: bool = False
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Adds cards and tables to the page's context, or says why there are none."""
     now = datetime.now(UTC)
     try:
-        look = status.look()
+        look = status.overview(now)
+        numbers = _numbers(now)
+        turned = switch.read()
+        portfolios = _first_portfolios()
+        owned = _owned([node["id"] for node in _first_nodes(look)])
         fills = list(Fill.objects.select_related("portfolio")[:_RECENT])
     except DatabaseError as error:
         return {**context, "notes": [database_trouble(error)]}
-    document = look.document
     return {
         **context,
         "notes": look.notes,
-        "cards": [*_cards(document["orders"], document["feed"]), *_alerts_card(request, now)],
-        "nodes": _nodes(document["nodes"], now),
-        "portfolios": _portfolios(document["portfolios"]),
-        "fills": _fills(fills),
+        "cards": [
+            _nodes_card(look),
+            _portfolios_card(numbers),
+            _lag_card(look),
+            _feed_card(look, now),
+            _orders_card(numbers),
+            _engine_card(turned, now),
+            *_alerts_card(request, now),
+        ],
+        "tables": [_nodes(look, owned), _portfolios(portfolios, numbers["all"]), _fills(fills)],
         "at": now,
         "flower": settings.GINKGO_RESOLVE().flower,
     }
 
 
-def _cards(orders: dict[str, int], feed: dict[str, Any]) -> list[dict[str, str]]:
-    event_time = feed["event_time"]
-    return [
-        {"title": "Orders filled", "value": f"{orders['filled']:,}", "note": f"of {orders['submitted']:,} submitted"},
-        {"title": "Rejected", "value": f"{orders['rejected']:,}", "note": "with a reason each"},
-        {"title": "Fenced", "value": f"{orders['fenced']:,}", "note": "from owners of the past"},
-        {
-            "title": "Market data",
-            "value": f"{feed['messages']:,}",
-            "note": f"{feed['per_second']:,.1f}/s, now at {event_time[:10]}" if event_time else "nothing published yet",
-        },
-    ]
+def _numbers(now: datetime) -> dict[str, int]:
+    """Of portfolios, and of today's orders (the UTC day), in one query."""
+    today = Order.objects.filter(received_at__gte=now.replace(hour=0, minute=0, second=0, microsecond=0))
+    return counts(
+        all=Portfolio.objects.all(),
+        running=Portfolio.objects.filter(status=Status.RUNNING),
+        wanted=Portfolio.objects.filter(desired_state=DesiredState.RUNNING),
+        broken=Portfolio.objects.filter(status=Status.ERROR),
+        orders=today,
+        filled=today.filter(state=OrderState.FILLED),
+        rejected=today.filter(state=OrderState.REJECTED),
+        fenced=FencedMessage.objects.filter(received_at__gte=now - timedelta(days=1)),
+    )
 
 
-def _alerts_card(request: HttpRequest, now: datetime) -> list[dict[str, str]]:
+def _nodes_card(look: status.Overview) -> Card:
+    alive = sum(node["heartbeat_age"] is not None for node in look.nodes)
+    drained = sum(not node["enabled"] for node in look.nodes)
+    silent = [node for node in look.nodes if node["heartbeat_age"] is None and node["enabled"]]
+    note = "no heartbeat is known" if not look.known else f"alive; {drained} drained" if drained else "alive"
+    return Card("Nodes", f"{alive:,} of {len(look.nodes):,}", note, bad=bool(silent))
+
+
+def _portfolios_card(numbers: dict[str, int]) -> Card:
+    note = f"of {numbers['wanted']:,} that are to run; {numbers['broken']:,} in error"
+    bad = numbers["broken"] > 0 or numbers["running"] < numbers["wanted"]
+    return Card("Portfolios running", f"{numbers['running']:,}", note, bad)
+
+
+def _lag_card(look: status.Overview) -> Card:
+    """How far the slowest node is behind the log; a node that has not measured it yet says nothing."""
+    measured = [each for each in look.metrics.values() if "lag_seconds" in each]
+    if not measured:
+        return Card("Lag", "-", "no node has measured it yet")
+    seconds = max(_float(each["lag_seconds"]) for each in measured)
+    messages = sum(_float(each.get("lag_messages", "0")) for each in measured)
+    return Card("Lag", f"{seconds:.1f} s", f"the slowest node; {messages:,.0f} messages in all", seconds > _SLOW)
+
+
+def _feed_card(look: status.Overview, now: datetime) -> Card:
+    age = status.age_of(look.feed.get("updated_at"), now)
+    if age is None or age > status.FEED_IS_SILENT:
+        return Card("Market data", "silent", "no feed speaks", bad=look.known)
+    at = look.feed.get("event_time") or ""
+    return Card("Market data", f"{_float(look.feed.get('per_second', '0')):,.1f}/s", f"market time {at[:10] or '-'}")
+
+
+def _orders_card(numbers: dict[str, int]) -> Card:
+    note = f"{numbers['filled']:,} filled, {numbers['rejected']:,} rejected, {numbers['fenced']:,} fenced"
+    url = reverse("admin:market_order_changelist")
+    return Card("Orders today", format_html('<a href="{}">{}</a>', url, f"{numbers['orders']:,}"), note)
+
+
+def _engine_card(turned: switch.Switch, now: datetime) -> Card:
+    url = reverse("admin:market_engineswitch_changelist")
+    try:
+        alive = engine.spoken(now)["alive"]
+        note = "an engine speaks" if alive else "no engine speaks"
+    except (redis.RedisError, livestate.RedisUnavailable):
+        alive, note = True, "whether one speaks is not known"
+    if not turned.on:
+        note = f"turned off by {turned.changed_by or '?'}"
+    value = format_html('<a href="{}">{}</a>', url, "on" if turned.on else "OFF")
+    return Card("Engines", value, note, bad=not (turned.on and alive))
+
+
+def _alerts_card(request: HttpRequest, now: datetime) -> list[Card]:
     if not request.user.has_perm("alerts.view_alert"):
         return []
     try:
         found = queries.by_severity(_ALERTS, now - timedelta(days=1), portfolios_of(request.user), each=False)
     except StoreAway:
-        return [{"title": "Alerts", "value": "-", "note": "MongoDB does not answer"}]
+        return [Card("Alerts", "-", "MongoDB does not answer")]
     url = reverse("admin:alerts_alert_changelist")
     value = format_html('<a href="{}?period=24h">{}</a>', url, f"{found['critical']:,}")
     note = f"critical, {found['warning']:,} warnings in 24 hours"
-    return [{"title": "Alerts", "value": value, "note": note}]
+    return [Card("Alerts", value, note, bad=found["critical"] > 0)]
 
 
-def _nodes(nodes: list[dict[str, Any]], now: datetime) -> dict[str, Any]:
-    return {
-        "headers": ["Node", "State", "Portfolios", "Queue", "CPU %", "Memory MB", "Events", "Heartbeat"],
-        "rows": [
+def _first_nodes(look: status.Overview) -> list[dict[str, Any]]:
+    return sorted(look.nodes, key=lambda node: (_STATES.get(node["state"]) == "success", node["id"]))[:_ROWS]
+
+
+def _owned(nodes: Sequence[str]) -> dict[str, int]:
+    rows = Assignment.objects.filter(node_id__in=nodes).order_by().values_list("node_id")
+    return dict(rows.annotate(Count("pk")))
+
+
+def _nodes(look: status.Overview, owned: dict[str, int]) -> dict[str, Any]:
+    rows = []
+    for node in _first_nodes(look):
+        said = look.metrics.get(node["id"], {})
+        rows.append(
             [
                 link("scheduler.node", node["id"]),
                 _label(node["state"], _STATES) if node["enabled"] else _label("drained", {"drained": "warning"}),
-                f"{node['portfolios']} of {_number(node['max_portfolios'])}",
-                _number(node["queue_size"]),
-                _number(node["cpu"]),
-                _number(node["memory_mb"]),
-                _number(node["events"]),
-                _age(status.age_of(node["last_heartbeat"], now)),
+                f"{owned.get(node['id'], 0)} of {_number(look.rooms.get(node['id']))}",
+                _said(said, "queue_size"),
+                f"{_float(said['lag_seconds']):.1f}" if "lag_seconds" in said else "-",
+                _said(said, "cpu_usage"),
+                _said(said, "memory_usage"),
+                _said(said, "total_events"),
+                _age(node["heartbeat_age"]),
             ]
-            for node in nodes
-        ],
-    }
+        )
+    heads = ["Node", "State", "Portfolios", "Queue", "Lag, s", "CPU %", "Memory MB", "Events", "Heartbeat"]
+    return {"headers": heads, "rows": rows, "title": _title("Nodes", len(rows), len(look.nodes), "scheduler_node")}
 
 
-def _portfolios(portfolios: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "headers": ["Portfolio", "Status", "Node", "Epoch", "Cash", "Total value"],
-        "rows": [
+def _first_portfolios() -> list[Portfolio]:
+    """Those first that are not as they are wanted."""
+    chosen = reading.joined(Portfolio.objects.all())
+    well = Case(When(status=Status.ERROR, then=Value(0)), When(_WELL, then=Value(2)), default=Value(1))
+    return list(chosen.alias(well=well).order_by("well", "name", "pk")[:_ROWS])
+
+
+def _portfolios(found: list[Portfolio], in_all: int) -> dict[str, Any]:
+    figures = reading.figures_of(found)
+    rows = []
+    for each in found:
+        now = reading.status_of(each, figures.get(each.pk))
+        rows.append(
             [
-                link("portfolios.portfolio", portfolio["id"], portfolio["name"]),
-                _label(portfolio["status"], _STATES),
-                link("scheduler.node", portfolio["node_id"]),
-                portfolio["epoch"],
-                f"{portfolio['cash']:,.2f}",
-                f"{portfolio['total_value']:,.2f}",
+                link("portfolios.portfolio", each.pk, each.name),
+                _label(now["status"], _STATES),
+                DesiredState(each.desired_state).label,
+                link("scheduler.node", now["node_id"]),
+                now["epoch"],
+                f"{now['cash']:,.2f}",
+                f"{now['total_value']:,.2f}",
             ]
-            for portfolio in portfolios
-        ],
-    }
+        )
+    heads = ["Portfolio", "Status", "Wanted", "Node", "Epoch", "Cash", "Total value"]
+    return {"headers": heads, "rows": rows, "title": _title("Portfolios", len(rows), in_all, "portfolios_portfolio")}
 
 
 def _fills(fills: list[Fill]) -> dict[str, Any]:
     return {
+        "title": "Last fills",
         "headers": ["Market time, UTC", "Portfolio", "Side", "Code", "Volume", "Price", "Fees"],
         "rows": [
             [
@@ -139,8 +249,28 @@ def _fills(fills: list[Fill]) -> dict[str, Any]:
     }
 
 
+def _title(name: str, shown: int, in_all: int, page: str) -> str:
+    if shown >= in_all:
+        return name
+    url = reverse(f"admin:{page}_changelist")
+    words = '{}: {} of <a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>, what is not well first'
+    return format_html(words, name, shown, url, f"{in_all:,}")
+
+
 def _label(text: str, colours: dict[str, str]) -> str:
     return render_to_string("unfold/helpers/label.html", {"text": text, "type": colours.get(text)})
+
+
+def _said(metrics: dict[str, str], name: str) -> str:
+    return _number(_float(metrics[name])) if name in metrics else "-"
+
+
+def _float(text: str) -> float:
+    """What another process wrote: what is odd counts as nothing."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def _number(value: float | None) -> str:

@@ -65,7 +65,7 @@ TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 FORMAT_MODULE_PATH = ["ginkgo_site.formats"]
 STATIC_URL = "/static/"
-STATIC_ROOT = GINKGO.home / "static"
+STATIC_ROOT = GINKGO.web.static_root or GINKGO.home / "static"
 
 INSTALLED_APPS = [
     "unfold",
@@ -206,6 +206,8 @@ UNFOLD = {
     "SITE_HEADER": "Ginkgo Live",
     "SITE_SUBHEADER": "Portfolios that keep running",
     "SITE_SYMBOL": "eco",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}portfolios/leaf.svg"}],
+    "STYLES": [f"{STATIC_URL}portfolios/admin.css"],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "ginkgo_site.admin_dashboard.dashboard",

@@ -51,29 +51,34 @@ def look() -> Look:
 
 @dataclass(frozen=True)
 class Overview:
-    """What health and metrics need. `known` False: Redis did not answer. `metrics`: each node's, as it wrote them."""
+    """What health, metrics and the admin need. `known` False: Redis did not answer; `metrics`: each node's, as it wrote
+    them; `rooms`: how many portfolios each may have; `notes`: what could not be found out."""
 
     known: bool
     nodes: list[dict[str, Any]]
     metrics: dict[str, dict[str, str]]
     feed: dict[str, str]
+    rooms: dict[str, int]
+    notes: tuple[str, ...]
 
 
 def overview(now: datetime) -> Overview:
-    """Every node as id, state, enabled, threads and heartbeat_age (seconds); what the feed last said."""
-    live, _ = _read_live()
+    """Every node as id, state, health, enabled, threads and heartbeat_age (seconds); what the feed last said."""
+    live, notes = _read_live()
     rows = {node.node_id: node for node in Node.objects.all()}
     nodes = [
         {
             "id": node_id,
             "state": _state(live.infos.get(node_id, {}), live.heartbeats.get(node_id), live.known, rows.get(node_id)),
+            "health": _health(live.infos.get(node_id, {}), live.heartbeats.get(node_id)),
             "enabled": rows[node_id].enabled if node_id in rows else True,
             "threads": _whole(live.metrics.get(node_id, {}).get("threads")),
             "heartbeat_age": age_of(live.heartbeats.get(node_id), now),
         }
         for node_id in sorted({*rows, *live.heartbeats})
     ]
-    return Overview(live.known, nodes, live.metrics, live.feed)
+    rooms = {node_id: row.room for node_id, row in rows.items()}
+    return Overview(live.known, nodes, live.metrics, live.feed, rooms, notes)
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,7 @@ def _node(node_id: str, row: Node | None, live: _Live, owned: int) -> dict[str, 
     return {
         "id": node_id,
         "state": _state(info, beat, live.known, row),
+        "health": _health(info, beat),
         "enabled": row.enabled if row is not None else True,
         "portfolios": owned,
         "running": _whole(metrics.get("portfolio_count")),
@@ -134,6 +140,8 @@ def _node(node_id: str, row: Node | None, live: _Live, owned: int) -> dict[str, 
         "cpu": _number(metrics.get("cpu_usage")),
         "memory_mb": _number(metrics.get("memory_usage")),
         "events": _whole(metrics.get("total_events")),
+        "lag_messages": _whole(metrics.get("lag_messages")),
+        "lag_seconds": _number(metrics.get("lag_seconds")),
         "last_heartbeat": beat or seen,
         "host": info.get("host") or (row.host if row is not None else ""),
         "pid": _whole(info.get("pid")) if info else (row.pid if row is not None else None),
@@ -149,6 +157,12 @@ def _state(info: Mapping[str, str], beat: str | None, known: bool, row: Node | N
     if row is not None and row.state == NodeState.ONLINE:
         return "missing"
     return NodeState.OFFLINE
+
+
+def _health(info: Mapping[str, str], beat: str | None) -> str:
+    """What the node says keeps it from trading; nothing while it is well, or has no heart."""
+    said = info.get("health", "") if beat is not None else ""
+    return "" if said == "well" else said
 
 
 def _portfolios() -> list[dict[str, Any]]:

@@ -10,10 +10,12 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.decorators import display
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
 
 from market import switch
 from market.models import CancelRequest, EngineSwitch, FencedMessage, OutboxMessage
+from portfolios import admin_confirm
 from portfolios.admin_base import ReadOnlyAdmin, link, pretty, short
 
 OF_PORTFOLIO = ("portfolio", AutocompleteSelectFilter)
@@ -87,20 +89,45 @@ class OutboxMessageAdmin(ReadOnlyAdmin):
 
 @admin.register(EngineSwitch)
 class EngineSwitchAdmin(ModelAdmin):
-    """Whether the engines may send orders. One row, so its list is its page."""
+    """Whether the engines may send orders. One row, so its list is its page; turning it asks first."""
 
-    fields = ("on", ("changed_by", "changed_at"))
-    readonly_fields = ("changed_by", "changed_at")
+    fields = ("stands", ("changed_by", "changed_at"))
+    readonly_fields = ("stands", "changed_by", "changed_at")
+    actions_detail = ("turn_off", "turn_on")
+
+    @display(description="Engines", label={"on": "success", "off": "danger"})
+    def stands(self, row: EngineSwitch) -> str:
+        return "on" if row.on else "off"
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         standing = switch.read()
         row, _ = EngineSwitch.objects.get_or_create(pk=1, defaults={"on": standing.on})
         return HttpResponseRedirect(reverse("admin:market_engineswitch_change", args=[row.pk]))
 
-    def save_model(self, request: HttpRequest, obj: EngineSwitch, form: Any, change: bool) -> None:
-        switch.turn(obj.on, request.user.get_username())
-        said = "on: orders are sent" if obj.on else "off: working orders are cancelled, new ones are rejected"
+    @action(
+        description="Stop all trading", url_path="stop", permissions=["change"], icon="emergency_home",
+        variant=ActionVariant.DANGER,
+    )  # fmt: skip
+    def turn_off(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        says = (
+            "Within a second every working order is cancelled and every new one is rejected (engine_stopped), of all "
+            "portfolios. It stays so, also over restarts, until somebody starts the engines again."
+        )
+        return self._turn(request, False, "Stop all trading?", says, "Stop all trading")
+
+    @action(description="Let them trade", url_path="start", permissions=["change"], icon="play_arrow")
+    def turn_on(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        says = "From now on the orders of all portfolios are sent to their brokers."
+        return self._turn(request, True, "Let the engines send orders?", says, "Start the engines")
+
+    def _turn(self, request: HttpRequest, on: bool, title: str, says: str, button: str) -> HttpResponse:
+        if not admin_confirm.is_answered(request):
+            return admin_confirm.page(self, request, title, says, button, [], danger=not on)
+        switch.turn(on, request.user.get_username())
+        self.log_change(request, EngineSwitch.objects.get(pk=1), "Turned on" if on else "Turned off")
+        said = "on: orders are sent" if on else "off: working orders are cancelled, new ones are rejected"
         messages.warning(request, f"The engines are {said}.")
+        return HttpResponseRedirect(reverse("admin:market_engineswitch_change", args=[1]))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

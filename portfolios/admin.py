@@ -17,11 +17,12 @@ from portfolios.admin_api import ApiKeyAdmin, AuditEntryAdmin
 from portfolios.admin_base import SIDE_COLOURS, SIDES, ReadOnlyAdmin, amount, link, named, pretty, short
 from portfolios.admin_money import AccountAdmin, AdjustmentAdmin
 from portfolios.admin_portfolio import PortfolioAdmin
+from portfolios.admin_revision import RevisionAdmin
 from portfolios.kernel import state as snapshots
-from portfolios.models import Assignment, Checkpoint, Command, LedgerEntry, Revision
+from portfolios.models import Assignment, Checkpoint, Command, LedgerEntry
 from portfolios.models.command import CommandState
 
-__all__ = ["AccountAdmin", "AdjustmentAdmin", "ApiKeyAdmin", "AuditEntryAdmin", "PortfolioAdmin"]
+__all__ = ["AccountAdmin", "AdjustmentAdmin", "ApiKeyAdmin", "AuditEntryAdmin", "PortfolioAdmin", "RevisionAdmin"]
 
 OF_PORTFOLIO = ("portfolio", AutocompleteSelectFilter)
 COMMAND_COLOURS = {
@@ -31,25 +32,6 @@ COMMAND_COLOURS = {
     CommandState.EXPIRED.label: "warning",
     CommandState.RUNNING.label: "info",
 }
-
-
-@admin.register(Revision)
-class RevisionAdmin(ReadOnlyAdmin):
-    list_display = ("of", "version", "author", "change", "created_at")
-    list_filter = (OF_PORTFOLIO, "author")
-    list_select_related = ("portfolio", "author")
-    search_fields = ("portfolio__name", "change")
-    date_hierarchy = "created_at"
-    fields = (("of", "version"), ("author", "created_at"), "change", "configuration")
-    readonly_fields = ("of", "configuration")
-
-    @display(description="Portfolio", ordering="portfolio__name")
-    def of(self, revision: Revision) -> SafeString | str:
-        return link("portfolios.portfolio", revision.portfolio_id, revision.portfolio)
-
-    @display(description="Configuration")
-    def configuration(self, revision: Revision) -> SafeString:
-        return pretty(revision.config)
 
 
 @admin.register(Assignment)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
+
+T = TypeVar("T")
 
 # Styles by hand: the stylesheet holds only what its own pages need.
 _CODE = (
@@ -20,6 +24,20 @@ _CODE = (
 )
 SIDES = {1: "buy", -1: "sell"}
 SIDE_COLOURS = {"buy": "info", "sell": "warning"}
+
+
+def once(made: Callable[[Any, Any], T]) -> Callable[[Any, Any], T]:
+    """A field's contents, made once a page: the templates ask for them more often than that."""
+
+    @functools.wraps(made)
+    def shown(page: Any, row: Any) -> T:
+        kept: dict[str, Any] = row.__dict__.setdefault("_shown", {})
+        if made.__name__ not in kept:
+            kept[made.__name__] = made(page, row)
+        found: T = kept[made.__name__]
+        return found
+
+    return shown
 
 
 class ReadOnlyAdmin(ModelAdmin):
@@ -60,6 +78,24 @@ def listing(model: str, text: str, **filters: Any) -> SafeString:
         url,
         urlencode(filters),
         text,
+    )
+
+
+def table(
+    heads: Sequence[str], rows: Sequence[Sequence[Any]], *, numbers: Collection[int] = (), wide: Collection[int] = ()
+) -> SafeString | str:
+    """A table on a row's page. `numbers`: the columns that stand right; `wide`: those that may be of several lines."""
+    if not rows:
+        return "none"
+    classes = ["number" if n in numbers else "wide" if n in wide else "still" for n in range(len(heads))]
+    return format_html(
+        '<div class="gk-scroll"><table class="gk-table"><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>',
+        format_html_join("", '<th class="{}">{}</th>', zip(classes, heads, strict=True)),
+        format_html_join(
+            "",
+            "<tr>{}</tr>",
+            ((format_html_join("", '<td class="{}">{}</td>', zip(classes, row, strict=True)),) for row in rows),
+        ),
     )
 
 

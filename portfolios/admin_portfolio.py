@@ -12,15 +12,15 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
-from unfold.decorators import action, display
+from unfold.decorators import display
 
-from portfolios import configs, services
-from portfolios.admin_base import SIDES, amount, link, listing
+from portfolios import configs, reading, services
+from portfolios.admin_base import SIDES, amount, link, listing, once, pretty, table
 from portfolios.admin_config import ConfigWidget
+from portfolios.admin_wishes import WishAdmin
 from portfolios.decisions import DecisionsUnknown, newest
-from portfolios.errors import PortfolioError, Unconfirmed
+from portfolios.errors import PortfolioError
 from portfolios.models import Portfolio
 from portfolios.models.portfolio import DesiredState, Status
 
@@ -30,9 +30,8 @@ STATUS_COLOURS = {
     Status.STOPPING.label: "warning",
     Status.RELOADING.label: "warning",
 }
-
-
-_POSITION = ("Volume", "Available", "Cost price", "Last price", "Profit")
+_DECISIONS = 10
+_VERSIONS = 5
 
 
 class _ConfigField(forms.JSONField):
@@ -64,7 +63,7 @@ class PortfolioForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Portfolio)
-class PortfolioAdmin(ModelAdmin):
+class PortfolioAdmin(WishAdmin):
     """A new portfolio is made by `ginkgo portfolio create`, with everything that belongs to it."""
 
     form = PortfolioForm
@@ -72,31 +71,43 @@ class PortfolioAdmin(ModelAdmin):
     list_filter = ("status", "desired_state", "market", "account__kind", ("account", AutocompleteSelectFilter), "owner")
     list_per_page = 50
     list_fullwidth = True
+    show_full_result_count = False
     search_fields = ("name", "id", "owner__username")
     date_hierarchy = "created_at"
     autocomplete_fields = ("owner",)
-    readonly_fields = (
+    readonly_fields: tuple[str, ...] = (
         *("id", "market", "trades_in", "cash", "version", "state", "status_reason", "wanted", "where", "now"),
-        *("positions", "decisions", "more", "created_at", "updated_at"),
+        *("positions", "decisions", "versions", "document", "more", "created_at", "updated_at"),
     )
-    fieldsets = (
-        (None, {"fields": (("name", "owner"), ("market", "trades_in", "cash"), "more")}),
-        ("Now", {"fields": (("state", "wanted", "where"), "status_reason", "now", "positions", "decisions")}),
-        ("Configuration", {"fields": ("version", "config", "seen_version")}),
+    fieldsets: Any = (
+        (None, {"fields": (("name", "owner"), ("market", "trades_in"), "cash", "more")}),
+        ("Now", {"fields": (("state", "wanted"), ("where", "status_reason"), "now", "positions", "decisions")}),
+        ("Configuration", {"fields": ("versions", "config", "seen_version")}),
         ("Record", {"fields": ("id", ("created_at", "updated_at"))}),
     )
-    actions = ("start_selected", "start_live_selected", "stop_selected")
-    actions_submit_line = ("start", "stop")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Portfolio]:
-        chosen: QuerySet[Portfolio] = super().get_queryset(request).select_related("owner", "assignment", "account")
-        return chosen
+        return reading.joined(super().get_queryset(request).select_related("owner"))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Who may only look sees the document instead of its form."""
+        if self.has_change_permission(request, obj):
+            return self.fieldsets
+        return [
+            (title, {"fields": ("versions", "document")} if title == "Configuration" else options)
+            for title, options in self.fieldsets
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Whose it is decides who sees it: for those who may see users."""
+        return self.readonly_fields if request.user.has_perm("auth.view_user") else (*self.readonly_fields, "owner")
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: Any = None) -> Any:
         # Read once a page: a field is asked for its contents more often than that.
         found: Any = super().get_object(request, object_id, from_field)
         if found is not None:
-            found.live, found.held = services.get_status(found.id), services.get_positions(found.id)
+            found.live = reading.status_of(found, reading.figures_of([found]).get(found.id))
+            found.held = services.get_positions(found.id)
         return found
 
     @display(description="Status", ordering="status", label=STATUS_COLOURS)
@@ -138,7 +149,9 @@ class PortfolioAdmin(ModelAdmin):
         )
         links = [listing(model, text, portfolio__id__exact=portfolio.id) for model, text in lists]
         links.append(cast(SafeString, link("portfolios.checkpoint", portfolio.id, "checkpoint")))
-        return format_html_join(" · ", "{}", ((each,) for each in links))
+        return format_html(
+            '<span class="gk-links">{}</span>', format_html_join("", "<span>{}</span>", ((each,) for each in links))
+        )
 
     @display(description="Cash and value")
     def now(self, portfolio: Any) -> SafeString:
@@ -152,42 +165,28 @@ class PortfolioAdmin(ModelAdmin):
 
     @display(description="Positions")
     def positions(self, portfolio: Any) -> SafeString | str:
-        held = portfolio.held
-        if not held:
-            return "none"
-        rows = (
+        rows = [
             (
                 p["code"],
-                p["volume"],
-                p["available"],
+                f"{p['volume']:,}",
+                f"{p['available']:,}",
                 amount(p["cost_price"]),
                 amount(p["last_price"]),
                 amount(p["profit"]),
             )
-            for p in held
-        )
-        return format_html(
-            '<div style="{}"><table class="text-right" style="font-variant-numeric:tabular-nums"><thead><tr>'
-            '<th class="text-left">Code</th>{}</tr></thead><tbody>{}</tbody></table></div>',
-            "overflow-x:auto;max-width:calc(100vw - 6rem)",
-            format_html_join("", '<th class="pl-4">{}</th>', ((title,) for title in _POSITION)),
-            format_html_join(
-                "",
-                '<tr><td class="text-left">{}</td><td class="pl-4">{}</td><td class="pl-4">{}</td>'
-                '<td class="pl-4">{}</td><td class="pl-4">{}</td><td class="pl-4">{}</td></tr>',
-                rows,
-            ),
-        )
+            for p in portfolio.held
+        ]
+        heads = ("Code", "Volume", "Available", "Cost price", "Last price", "Profit")
+        return table(heads, rows, numbers=range(1, 6))
 
     @display(description="Last decisions")
+    @once
     def decisions(self, portfolio: Any) -> SafeString | str:
         try:
-            found = newest(portfolio.id, 10)
+            found = newest(portfolio.id, _DECISIONS)
         except DecisionsUnknown as unknown:
             return str(unknown)
-        if not found:
-            return "none"
-        rows = (
+        rows = [
             (
                 str(d.get("timestamp", ""))[:16].replace("T", " "),
                 d.get("kind", ""),
@@ -196,68 +195,37 @@ class PortfolioAdmin(ModelAdmin):
                 f"{d.get('source', '')}: {d.get('reason', '')}",
             )
             for d in found
-        )
-        return format_html(
-            '<div style="overflow-x:auto;max-width:calc(100vw - 6rem)"><table><tbody>{}</tbody></table></div>',
-            format_html_join(
-                "",
-                '<tr><td class="pr-4">{}</td><td class="pr-4">{}</td><td class="pr-4">{}</td><td class="pr-4">{}</td>'
-                "<td>{}</td></tr>",
-                rows,
-            ),
-        )
+        ]
+        return table(("Market time, UTC", "Decision", "Side", "Code", "Why"), rows, wide=(4,))
 
-    @admin.action(description="Start the selected portfolios (paper)", permissions=["change"])
-    def start_selected(self, request: HttpRequest, chosen: QuerySet[Portfolio]) -> None:
-        self._ask(request, chosen, DesiredState.RUNNING)
+    @display(description="Last versions")
+    @once
+    def versions(self, portfolio: Portfolio) -> SafeString | str:
+        found = portfolio.revisions.select_related("author").order_by("-version")[:_VERSIONS]
+        rows = [
+            (
+                link("portfolios.revision", each.pk, f"v{each.version}"),
+                f"{each.created_at:%Y-%m-%d %H:%M}",
+                each.author or "-",
+                each.change,
+            )
+            for each in found
+        ]
+        return table(("Compare, restore", "When, UTC", "Who", "What"), rows, wide=(3,))
 
-    @admin.action(description="Start the selected portfolios, with REAL MONEY too", permissions=["change"])
-    def start_live_selected(self, request: HttpRequest, chosen: QuerySet[Portfolio]) -> None:
-        self._ask(request, chosen, DesiredState.RUNNING, confirmed=True)
-
-    @admin.action(description="Stop the selected portfolios", permissions=["change"])
-    def stop_selected(self, request: HttpRequest, chosen: QuerySet[Portfolio]) -> None:
-        self._ask(request, chosen, DesiredState.STOPPED)
-
-    @action(description="Save and start", permissions=["change"])
-    def start(self, request: HttpRequest, portfolio: Portfolio) -> None:
-        self._ask(request, [portfolio], DesiredState.RUNNING)
-
-    @action(description="Save and stop", permissions=["change"])
-    def stop(self, request: HttpRequest, portfolio: Portfolio) -> None:
-        self._ask(request, [portfolio], DesiredState.STOPPED)
-
-    def _ask(self, request: HttpRequest, chosen: Any, wanted: DesiredState, confirmed: bool = False) -> None:
-        """Asks for a state; a node makes it true, so the page says what was asked, not what is."""
-        for portfolio in chosen:
-            try:
-                if wanted == DesiredState.RUNNING:
-                    services.start(portfolio.pk, confirmed=confirmed)
-                else:
-                    services.stop(portfolio.pk)
-            except Unconfirmed:
-                messages.error(
-                    request,
-                    f"{portfolio} trades real money: if that is meant, start it from the list, with real money too",
-                )
-            except PortfolioError as error:
-                messages.error(request, f"{portfolio}: {error}")
-            else:
-                messages.success(request, f"{portfolio} was asked to be {wanted.label.lower()}")
+    @display(description="Document")
+    def document(self, portfolio: Portfolio) -> SafeString:
+        return pretty(portfolio.config)
 
     def save_model(self, request: HttpRequest, obj: Portfolio, form: Any, change: bool) -> None:
-        """Name and owner as they stand; a new config becomes a new version, in the user's name; then what was asked."""
+        """Name and owner as they stand; a new config becomes a new version, in the user's name."""
         obj.save(update_fields=["name", "owner", "updated_at"])
         if "config" in form.changed_data:
             seen = form.cleaned_data["seen_version"]
             try:
                 services.update_config(obj.id, obj.config, cast(User, request.user), expected_version=seen)
             except PortfolioError as error:
-                return messages.error(request, f"The configuration was not changed: {error}")
-        for asked in self.get_actions_submit_line(request, obj.pk):
-            if asked.action_name in request.POST:
-                asked.method(request, obj)
-        return None
+                messages.error(request, f"The configuration was not changed: {error}")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

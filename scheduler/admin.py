@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
-from unfold.decorators import action, display
+from unfold.decorators import display
 
+from portfolios import admin_confirm
 from portfolios.admin_base import ReadOnlyAdmin, link, listing, pretty, short
 from portfolios.models import Assignment
 from scheduler import operations, requests
@@ -30,11 +32,9 @@ class NodeAdmin(ModelAdmin):
     actions = ("drain", "enable", "shut_down")
     fields = (
         ("node_id", "alive"),
-        ("enabled", "capacity", "max_portfolios"),
-        "labels",
-        "portfolios",
-        ("host", "pid", "version", "instance"),
-        ("first_seen", "last_seen", "offline_since", "ailing_since"),
+        *("enabled", ("capacity", "max_portfolios"), "labels", "portfolios"),
+        *(("host", "pid"), ("version", "instance")),
+        *(("first_seen", "last_seen"), ("offline_since", "ailing_since")),
     )
     readonly_fields = (
         "node_id", "alive", "max_portfolios", "portfolios", "host", "pid", "version", "instance", "first_seen",
@@ -67,25 +67,38 @@ class NodeAdmin(ModelAdmin):
     def serves(self, node: Node) -> bool:
         return node.enabled
 
-    @display(description="Portfolios")
-    def portfolios(self, node: Node) -> SafeString | str:
-        count = Assignment.objects.filter(node_id=node.pk).count()
-        return listing("portfolios.assignment", str(count), node_id=node.pk) if count else "0"
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Node]:
+        owned = Assignment.objects.filter(node_id=OuterRef("pk")).order_by().values("node_id")
+        number = Coalesce(Subquery(owned.annotate(number=Count("pk")).values("number")), 0)
+        chosen: QuerySet[Node] = super().get_queryset(request).annotate(owned=number)
+        return chosen
 
-    @action(description="Drain: let what they have move away")
-    def drain(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
+    @display(description="Portfolios", ordering="owned")
+    def portfolios(self, node: Any) -> SafeString | str:
+        return listing("portfolios.assignment", f"{node.owned:,}", node_id=node.pk) if node.owned else "0"
+
+    @admin.action(description="Drain: let what they have move away", permissions=["change"])
+    def drain(self, request: HttpRequest, queryset: QuerySet[Node]) -> HttpResponse | None:
+        if not admin_confirm.is_answered(request):
+            says = "They get nothing any more, and what they have moves to other nodes, each with a pause of a second."
+            return _page(self, request, queryset, "Drain", says)
         for node in queryset:
             _tell(self, request, operations.drain(node.pk, str(request.user)), node.pk)
+        return None
 
-    @action(description="Enable: put them back into service")
+    @admin.action(description="Enable: put them back into service", permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
         for node in queryset:
             _tell(self, request, operations.enable(node.pk), node.pk)
 
-    @action(description="Shut down: have their processes stop in order")
-    def shut_down(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
+    @admin.action(description="Shut down: have their processes stop in order", permissions=["change"])
+    def shut_down(self, request: HttpRequest, queryset: QuerySet[Node]) -> HttpResponse | None:
+        if not admin_confirm.is_answered(request):
+            says = "Their processes give back what they have and end. Whoever supervises them may start them again."
+            return _page(self, request, queryset, "Shut down", says)
         for node in queryset:
             _tell(self, request, operations.shut_down(node.pk, str(request.user)), node.pk)
+        return None
 
 
 @admin.register(Plan)
@@ -162,6 +175,12 @@ class RequirementAdmin(ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Requirement, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         requests.request_tick("requirement edited")
+
+
+def _page(page: ModelAdmin, request: HttpRequest, nodes: QuerySet[Any], does: str, says: str) -> HttpResponse:
+    title = f"{does} {nodes[0] if len(nodes) == 1 else f'{len(nodes)} nodes'}?"
+    concerned = [f"{node}, with {node.owned:,} portfolios" for node in nodes]
+    return admin_confirm.page(page, request, title, says, does, concerned)
 
 
 def _tell(page: ModelAdmin, request: HttpRequest, answer: operations.Answer, node_id: str) -> None:

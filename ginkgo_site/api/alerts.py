@@ -9,16 +9,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from alerts import queries
-from alerts.digest import SEVERITIES
+from alerts.api.shapes import SEVERITY as _SEVERITY
 from alerts.errors import StoreAway
 from alerts.store import AlertStore
 from alerts.visibility import portfolios_of
 from portfolios.api.kit.errors import UNAVAILABLE, ApiError
 from portfolios.api.kit.moments import MOMENT_IN, moment
 from portfolios.api.kit.route import ApiView, route
-from portfolios.api.kit.shapes import ANYTHING, BOOLEAN, COUNT, MOMENT, answer, choices, described, many, named, text
+from portfolios.api.kit.shapes import ANYTHING, BOOLEAN, COUNT, MOMENT, answer, described, many, named, text
 
-_SEVERITY = choices("Severity", SEVERITIES)
 _alert = answer(
     alert_id=text(),
     alert_type=text("Like queue_full or node_offline."),

@@ -14,6 +14,7 @@ urlpatterns = [
     path("docs/", description.Docs.as_view(), name="api-docs"),
     path("alerts", alerts.Alerts.as_view(), name="api-alerts"),
     path("health", health.Health.as_view(), name="api-health"),
+    path("", include("alerts.api.urls")),
     path("", include("portfolios.api.urls")),
     path("", include("market.api.urls")),
     path("", include("scheduler.api.urls")),

@@ -17,6 +17,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from ginkgo_site import groups
 from market import switch, topic_admin
 from portfolios.calendars import trading_days
 from portfolios.errors import Conflict
@@ -27,7 +28,7 @@ _PASSWORD_BYTES = 12
 
 @dataclass(frozen=True)
 class Admin:
-    """`password` is known only to the call that made it: it is stored nowhere in clear."""
+    """`password`, if it was made here, is known only to the call that made it: it is stored nowhere in clear."""
 
     user: str
     created: bool
@@ -58,6 +59,7 @@ def initialise() -> Done:
         calendar = beside.submit(trading_days, "cn", home)
         migrations, topics = migrate(), topic_admin.create_topics()
         switch.install()
+        groups.ship()
         calendar.result()
         return Done(migrations, topics, first_admin())
 
@@ -72,15 +74,16 @@ def migrate() -> int:
 
 
 def first_admin() -> Admin:
-    """The first administrator, made with a generated password if there is none."""
+    """The first administrator, made if there is none, with `web.admin_password` or a generated one."""
     existing = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
     if existing is not None:
         return Admin(user=existing.get_username(), created=False)
     if User.objects.filter(username=ADMIN).exists():
         raise Conflict(f"user {ADMIN!r} is no administrator: make one with 'ginkgo createsuperuser'")
-    password = secrets.token_urlsafe(_PASSWORD_BYTES)
+    given = settings.GINKGO.web.admin_password.get_secret_value()
+    password = given or secrets.token_urlsafe(_PASSWORD_BYTES)
     User.objects.create_superuser(ADMIN, email=None, password=password)
-    return Admin(user=ADMIN, created=True, password=password)
+    return Admin(user=ADMIN, created=True, password=None if given else password)
 
 
 @contextmanager

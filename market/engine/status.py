@@ -98,11 +98,10 @@ def read(now: datetime) -> dict[str, Any]:
     """
     facts = from_database(now)
     try:
-        said: dict[Any, Any] = livestate.client(timeout=1.0).hgetall(livestate.ENGINE_STATUS)
+        said = spoken(now)
     except (redis.RedisError, livestate.RedisUnavailable) as error:
         return {"engine_status": "unknown", **facts, "note": f"Redis does not answer: {error}"}
-    alive = said.get("engine_status") not in (None, "down") and _age(said.get("updated_at", ""), now) < STALE
-    if not alive:
+    if not said["alive"]:
         return {
             "engine_status": "down",
             **facts,
@@ -117,10 +116,19 @@ def read(now: datetime) -> dict[str, Any]:
         "last_order_at": said.get("last_order_at") or None,
         "partitions": said.get("partitions", ""),
         "waiting_for": said.get("waiting_for", ""),
+        "kafka": said.get("kafka", ""),
+        "straight": int(said.get("straight") or 0),
         "host": said.get("host", ""),
         "pid": int(said.get("pid") or 0),
         "updated_at": said.get("updated_at"),
     }
+
+
+def spoken(now: datetime) -> dict[str, Any]:
+    """What an engine last said of itself, and whether it is `alive`. Raises redis.RedisError, RedisUnavailable."""
+    said: dict[Any, Any] = livestate.client(timeout=1.0).hgetall(livestate.ENGINE_STATUS)
+    alive = said.get("engine_status") not in (None, "down") and _age(said.get("updated_at", ""), now) < STALE
+    return {**said, "alive": alive}
 
 
 def _age(moment: str, now: datetime) -> float:

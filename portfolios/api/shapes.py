@@ -22,6 +22,7 @@ from portfolios.api.kit.shapes import (
     text,
 )
 from portfolios.models.account import Kind
+from portfolios.models.adjustment import AdjustmentKind, AdjustmentState
 from portfolios.models.portfolio import DesiredState, Market, Status
 
 STATUS = choices("PortfolioStatus", Status.values)
@@ -29,14 +30,32 @@ DESIRED = choices("DesiredState", DesiredState.values)
 MARKET = choices("Market", Market.values)
 ACCOUNT_KIND = choices("AccountKind", Kind.values, "Live: real money.")
 MONEY = described(NUMBER, "In the portfolio's currency, to 0.0001.")
-MONEY_IN: Shape = {
-    "x-wish": "must be an amount of more than 0 with at most 4 decimal places",
-    "description": "In the portfolio's currency, as a number or as a text.",
-    "anyOf": [
-        {"type": "number", "minimum": 0.0001, "maximum": 999999999999, "multipleOf": 0.0001},
-        {"type": "string", "pattern": r"^[1-9][0-9]{0,13}(\.[0-9]{1,4})?$"},
-    ],
-}
+_DECIMAL = r"(0\.[0-9]{0,3}[1-9]|[1-9][0-9]{0,13}(\.[0-9]{1,4})?)"
+
+
+def _money_in(name: str, wish: str, description: str, numbers: list[Shape], form: str) -> Shape:
+    """How fine a number is, the services look at: as a binary fraction hardly any is a multiple of 0.0001."""
+    written: Shape = {"type": "string", "pattern": form}
+    common = {"x-wish": wish, "description": description}
+    told = [{**number, "multipleOf": 0.0001} for number in numbers]
+    return named(name, {**common, "anyOf": [*told, written]}, {**common, "anyOf": [*numbers, written]})
+
+
+_MORE = {"type": "number", "minimum": 0.0001, "maximum": 999999999999}
+MONEY_IN = _money_in(
+    "MoneyIn",
+    "must be an amount of more than 0 with at most 4 decimal places",
+    "In the portfolio's currency, as a number or as a text.",
+    [_MORE],
+    f"^{_DECIMAL}$",
+)
+SIGNED_MONEY_IN = _money_in(
+    "SignedMoneyIn",
+    "must be an amount other than 0 with at most 4 decimal places",
+    "In the portfolio's currency, as a number or as a text; negative: less.",
+    [_MORE, {"type": "number", "minimum": -999999999999, "maximum": -0.0001}],
+    f"^-?{_DECIMAL}$",
+)
 VERSION = {"type": "integer", "minimum": 1, "maximum": LARGEST}
 ID = text("A portfolio's id.")
 CONFIRM = described(BOOLEAN, "That real money is meant; a live account's portfolio asks for it.")
@@ -153,6 +172,42 @@ REVISION = named(
         created_at=MOMENT,
         change=text("What changed, in a line."),
         config=STORED_CONFIG,
+    ),
+)
+WHY = text("Why: it is kept in the books.", minLength=1, maxLength=300, pattern=r"\S")
+CASH_MOVED = named("CashMoved", body(["amount", "reason"], amount=MONEY_IN, reason=WHY))
+CORRECTION = named(
+    "Correction",
+    body(
+        ["reason"],
+        cash=SIGNED_MONEY_IN,
+        code=text("Whose position was wrong.", minLength=1, maxLength=20),
+        volume={
+            "type": "integer", "minimum": -(10**12), "maximum": 10**12,
+            "description": "So much more of it, or, negative, less; not 0.",
+        },
+        price=described(MONEY_IN, "Its cost a share; none: what is taken away leaves at the average cost."),
+        reason=WHY,
+    ),
+)  # fmt: skip
+ADJUSTMENT_KIND = choices("AdjustmentKind", AdjustmentKind.values)
+ADJUSTMENT_STATE = choices("AdjustmentState", AdjustmentState.values, "Pending: its node has still to book it.")
+ADJUSTMENT = named(
+    "Adjustment",
+    answer(
+        id=text("Of the request."),
+        kind=ADJUSTMENT_KIND,
+        state=ADJUSTMENT_STATE,
+        amount=described(NUMBER, "More cash, or, negative, less; 0 where it is about a code."),
+        code=text("Empty: it is about cash."),
+        volume=INTEGER,
+        price=maybe(NUMBER),
+        held_since=maybe(text("A date: since when an opening position is held.")),
+        reason=text(),
+        author=text("Who asked for it."),
+        requested_at=MOMENT,
+        settled_at=maybe(MOMENT),
+        outcome=text("Why it was refused, where it was."),
     ),
 )
 EXPORT = named(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from rest_framework.request import Request
@@ -26,10 +26,9 @@ class Start(ApiView):
     )  # fmt: skip
     def post(self, request: Request, portfolio_id: str, body: Mapping[str, Any]) -> Response:
         """The scheduler finds it a node. Also the way out of `error`."""
-        before = _mine(request, portfolio_id, body)
-        after = services.start(before.id, confirmed=body.get("confirm", False))
-        audit.record(request, "portfolio.start", before.id, _desired(before, after))
-        return _wished(after, "it is to run; the scheduler finds it a node")
+        confirmed = body.get("confirm", False)
+        words = "it is to run; the scheduler finds it a node"
+        return _wish(request, "portfolio.start", portfolio_id, body, lambda it: services.start(it, confirmed), words)
 
 
 class Stop(ApiView):
@@ -39,10 +38,8 @@ class Stop(ApiView):
     )  # fmt: skip
     def post(self, request: Request, portfolio_id: str, body: Mapping[str, Any]) -> Response:
         """Orders not answered yet are cancelled; what it holds, it keeps."""
-        before = _mine(request, portfolio_id, body)
-        after = services.stop(before.id)
-        audit.record(request, "portfolio.stop", before.id, _desired(before, after))
-        return _wished(after, "it is to stop; its node stops it")
+        words = "it is to stop; its node stops it"
+        return _wish(request, "portfolio.stop", portfolio_id, body, services.stop, words)
 
 
 class Reload(ApiView):
@@ -81,10 +78,20 @@ def _mine(request: Request, portfolio_id: str, body: Mapping[str, Any]) -> Portf
     return found
 
 
-def _desired(before: Portfolio, after: Portfolio) -> dict[str, tuple[Any, Any]]:
-    if before.desired_state == after.desired_state:
-        return {}
-    return {"desired_state": (str(before.desired_state), str(after.desired_state))}
+def _wish(
+    request: Request,
+    action: str,
+    portfolio_id: str,
+    body: Mapping[str, Any],
+    ask: Callable[[str], Portfolio],
+    words: str,
+) -> Response:
+    """Asks for a state, writes down whether that is another than was wanted, and says so."""
+    before = _mine(request, portfolio_id, body)
+    after = ask(before.id)
+    states = str(before.desired_state), str(after.desired_state)
+    audit.record(request, action, before.id, {"desired_state": states} if states[0] != states[1] else audit.NO_CHANGE)
+    return _wished(after, words)
 
 
 def _wished(portfolio: Portfolio, message: str) -> Response:

@@ -10,8 +10,9 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from alerts.models import Channel, Notification, Rule
 from market.models import Fill, Mismatch, Order
-from portfolios.models import Account, Assignment, Checkpoint, Command, Portfolio, Revision
+from portfolios.models import Account, Adjustment, Assignment, Checkpoint, Command, Portfolio, Revision
 from portfolios.models.fields import new_id
 from scheduler.models import Node, Plan
 from tests.api import callers, world
@@ -48,6 +49,17 @@ def many(owner: User, number: int) -> tuple[Portfolio, Command]:
     )
     gap = {"scope": "account", "kind": "cash", "state": "resolved", "expected": 1, "actual": 2, "account": account}
     Mismatch.objects.bulk_create([Mismatch(found_at=books.NOW, seen_at=books.NOW, **gap) for _ in range(number)])
+    Adjustment.objects.bulk_create(
+        [Adjustment(portfolio=first, kind="deposit", amount=1, reason="a gift", author=owner) for _ in range(number)]
+    )
+    ways = Channel.objects.bulk_create(
+        [Channel(user=owner, name=f"c{n}", secret="x", shown="…") for n in range(number)]
+    )
+    wishes = Rule.objects.bulk_create([Rule(user=owner, name=f"r{n}") for n in range(number)])
+    through = Rule.channels.through
+    through.objects.bulk_create([through(rule=r, channel=c) for r, c in zip(wishes, ways, strict=True)])
+    told = {"user": owner, "channel_name": "c", "severity": "info", "created_at": books.NOW}
+    Notification.objects.bulk_create([Notification(rule=rule, **told) for rule in wishes])
     return first, command
 
 

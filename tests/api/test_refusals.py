@@ -103,17 +103,18 @@ def test_an_unknown_caller_is_told_how_to_be_known() -> None:
 
 def test_a_stranger_finds_nothing_of_anothers(things: tuple[Portfolio, Command]) -> None:
     stranger = callers.by_token(callers.user("stranger", "operator"))
-    mine = [r for r in world.requests(*things) if r.of_one_portfolio]
+    mine = [r for r in world.requests(*things) if r.of_somebody]
     before = world.contents()
     wrong = [r.operation for r in mine if not is_an_error(ask(stranger, r), 404)]
-    assert len(mine) > 14 and wrong == []
+    assert len(mine) > 25 and wrong == []
     assert world.contents() == before
 
 
 def test_a_strangers_lists_hold_nothing_of_anothers(things: tuple[Portfolio, Command]) -> None:
     portfolio, command = things
     stranger = callers.by_token(callers.user("stranger"))
-    for path in ("/api/portfolio", "/api/commands"):
+    lists = ("/api/portfolio", "/api/commands", *(f"/api/alerts/{n}" for n in ("channels", "rules", "notifications")))
+    for path in lists:
         assert stranger.get(path).json()["count"] == 0
     for path in ("/api/schedule/plan", "/api/schedule/history", f"/api/nodes/{world.NODE}"):
         assert portfolio.id not in stranger.get(path).content.decode()

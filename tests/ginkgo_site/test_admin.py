@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
@@ -229,10 +230,24 @@ class TestEditingAPortfolio:
     def test_it_is_started_and_stopped_by_the_services(self, browser: Client) -> None:
         made = books.portfolio("Mine", books.administrator())
         for action, wanted in (("stop_selected", "stopped"), ("start_selected", "running")):
-            browser.post(changelist(Portfolio), {"action": action, "_selected_action": [made.pk]})
+            pressed = {"action": action, "_selected_action": [made.pk], "confirmed": "yes"}
+            browser.post(changelist(Portfolio), pressed)
             assert Portfolio.objects.get(pk=made.pk).desired_state == wanted
-        self.post(browser, made, portfolios_portfolio_stop="")
-        assert Portfolio.objects.get(pk=made.pk).desired_state == "stopped"
+
+    @pytest.mark.parametrize(("button", "wanted"), [("stop", "stopped"), ("start", "running"), ("reload", "running")])
+    def test_a_button_on_its_page_asks_before_it_does(self, browser: Client, button: str, wanted: str) -> None:
+        made = books.portfolio("Mine", books.administrator())
+        if button == "start":
+            services.stop(made.pk)
+        url = f"{page(made).removesuffix('/change/')}/{button}/"
+        before = Portfolio.objects.filter(pk=made.pk).values().get()
+        assert "Mine" in shown(browser, page(made))
+        assert "No, go back" in shown(browser, url)
+        assert browser.post(url).status_code == 200
+        assert Portfolio.objects.filter(pk=made.pk).values().get() == before
+        assert browser.post(url, {"confirmed": "yes"})["Location"] == page(made)
+        assert Portfolio.objects.get(pk=made.pk).desired_state == wanted
+        assert LogEntry.objects.get(object_id=made.pk).user.username == "root"
 
     def test_it_is_neither_made_nor_deleted_here(self, browser: Client) -> None:
         made = books.portfolio("Mine", books.administrator())
@@ -240,17 +255,16 @@ class TestEditingAPortfolio:
         assert browser.post(page(made).replace("change", "delete"), {"post": "yes"}).status_code == 403
         assert Portfolio.objects.filter(pk=made.pk).exists()
 
-    def test_real_money_is_started_only_by_the_action_that_says_so(self, browser: Client) -> None:
+    def test_real_money_is_started_only_after_a_page_that_says_so(self, browser: Client) -> None:
         made = books.portfolio("Mine", books.administrator(), ran=False)
         live = accounts.create("real", books.administrator(), kind="live", broker="acme")
         Portfolio.objects.filter(pk=made.pk).update(account=live)
         assert "real</a> LIVE" in shown(browser, changelist(Portfolio))
         chosen = {"_selected_action": [made.pk]}
         answer = browser.post(changelist(Portfolio), {"action": "start_selected", **chosen}, follow=True)
-        assert "trades real money" in answer.content.decode()
-        self.post(browser, made, portfolios_portfolio_start="")
+        assert "REAL MONEY" in answer.content.decode() and "LIVE, real money at acme" in answer.content.decode()
         assert Portfolio.objects.get(pk=made.pk).desired_state == "stopped"
-        browser.post(changelist(Portfolio), {"action": "start_live_selected", **chosen})
+        browser.post(changelist(Portfolio), {"action": "start_selected", "confirmed": "yes", **chosen})
         assert Portfolio.objects.get(pk=made.pk).desired_state == "running"
 
 
@@ -285,12 +299,44 @@ class TestTheEngineSwitch:
         assert switch.read().on
         shown(browser, answer["Location"])
 
-    def test_turning_it_is_signed(self, browser: Client) -> None:
-        url = browser.get(changelist(EngineSwitch))["Location"]
-        browser.post(url, {})
-        assert (switch.read().on, switch.read().changed_by) == (False, "root")
-        browser.post(url, {"on": "on"})
+    def test_turning_it_asks_and_is_signed(self, browser: Client) -> None:
+        url = browser.get(changelist(EngineSwitch))["Location"].removesuffix("/change/")
+        assert "every new one is rejected" in shown(browser, f"{url}/stop/")
+        browser.post(f"{url}/stop/")
         assert switch.read().on
+        browser.post(f"{url}/stop/", {"confirmed": "yes"})
+        assert (switch.read().on, switch.read().changed_by) == (False, "root")
+        assert "turned off by root" in shown(browser, reverse("admin:index"))
+        browser.post(f"{url}/start/", {"confirmed": "yes"})
+        assert switch.read().on
+
+
+class TestVersions:
+    def test_a_versions_page_shows_what_it_changed_and_restores_it(self, browser: Client) -> None:
+        made = books.portfolio("Mine", books.administrator())
+        config = {**made.config, "codes": ["600519.SH"]}
+        services.update_config(made.id, config, books.administrator())
+        services.update_config(made.id, {**config, "codes": ["000001.SZ"]}, books.administrator())
+        second = Revision.objects.get(portfolio=made, version=2)
+        text = shown(browser, page(second))
+        assert "&quot;600519.SH&quot;" in text and "&quot;000001.SZ&quot;" in text and "v3, today" in text
+        assert page(second) in shown(browser, page(made))
+        url = f"{page(second).removesuffix('/change/')}/restore/"
+        assert "It becomes version 4" in shown(browser, url)
+        assert Portfolio.objects.get(pk=made.pk).version == 3
+        browser.post(url, {"confirmed": "yes"})
+        after = Portfolio.objects.get(pk=made.pk)
+        assert (after.version, after.config["codes"]) == (4, ["600519.SH"])
+        assert Revision.objects.get(portfolio=made, version=4).author == books.administrator()
+
+    def test_two_of_them_are_compared(self, browser: Client) -> None:
+        made = books.portfolio("Mine", books.administrator())
+        services.update_config(made.id, {**made.config, "codes": ["600519.SH"]}, books.administrator())
+        both = list(Revision.objects.filter(portfolio=made).values_list("pk", flat=True))
+        answer = browser.post(changelist(Revision), {"action": "compare", "_selected_action": both})
+        assert "Mine: version 1 and version 2" in answer.content.decode()
+        answer = browser.post(changelist(Revision), {"action": "compare", "_selected_action": both[:1]}, follow=True)
+        assert "Choose two versions" in answer.content.decode()
 
 
 def test_the_first_page_shows_what_runs_and_links_to_it(browser: Client) -> None:
@@ -299,9 +345,9 @@ def test_the_first_page_shows_what_runs_and_links_to_it(browser: Client) -> None
         text = shown(browser, reverse("admin:index"))
     for one in made:
         assert page(one) in text
-    assert "of 2 submitted" in text
+    assert "of 2 that are to run" in text
     assert "600519.SH" in text
-    assert len(queries) <= 14, [query["sql"] for query in queries]
+    assert len(queries) <= 10, [query["sql"] for query in queries]
 
 
 def test_the_first_page_says_when_redis_is_away(browser: Client) -> None:
