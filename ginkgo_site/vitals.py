@@ -76,7 +76,13 @@ def _processes(document: dict[str, Any], now: datetime) -> list[str]:
     faults = [f"the scheduler is {said['scheduler_status']}"] if said["scheduler_status"] != "running" else []
     if machine["engine_status"] == DOWN:
         faults.append("no engine runs")
-    faults += [f"node {node['id']} is {node['state']}" for node in look.nodes if node["state"] in _ILL]
+    if machine.get("kafka") == "away":
+        faults.append("Kafka does not answer the engine")
+    faults += [
+        f"node {node['id']} is {node['state']}" + (f": {node['health']}" if node["health"] else "")
+        for node in look.nodes
+        if node["state"] in _ILL
+    ]
     wanted = counts(wanted=Portfolio.objects.filter(desired_state=DesiredState.RUNNING))["wanted"]
     if wanted and not any(node["state"] in _WELL for node in look.nodes):
         faults.append(f"{wanted} portfolios are to run and no node does")

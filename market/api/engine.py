@@ -37,6 +37,8 @@ STATUS = named(
             "last_order_at": maybe(text()),
             "partitions": text(),
             "waiting_for": text("What it cannot do without; empty: nothing."),
+            "kafka": text("up, or away: whether Kafka answers it."),
+            "straight": described(COUNT, "Orders and cancels taken in straight from nodes, since it began."),
             "host": text(),
             "pid": COUNT,
             "updated_at": maybe(text("When an engine last spoke.")),

@@ -1,8 +1,7 @@
 """The engine's door: takes orders straight from nodes while Kafka cannot carry them (`market.direct`).
 
-What comes in is taken in by the same desk as what comes by Kafka, under the same lock, in the same transaction: epoch,
-repetition, tombstone, checks. So the same order by both ways is one order. Only portfolios whose partition of the log
-is this engine's are served, for their open orders are its care; or, while no engine is known to have it, anybody's.
+A caller has to know the secret, and to be quick; each has a thread of its own, of which there are only so many. What is
+then done with its orders, the reception says.
 """
 
 from __future__ import annotations
@@ -11,18 +10,16 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import msgspec
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, connections
+from django.db import connections
 
 from market import direct
 from market.alerting import Alerter
-from market.engine.desk import Desk
+from market.engine.reception import Reception
 from market.engine.transactions import writing
-from market.messages import OrderMessage, id_of
 from market.models import EngineDoor
 
 log = logging.getLogger(__name__)
@@ -35,23 +32,14 @@ _EVERY = 60.0
 
 
 class Door:
-    """`mine` says which portfolios are served, `unclaimed` that those of nobody are too."""
+    """`name` is the engine's; what callers bring goes to `reception`."""
 
     def __init__(
-        self,
-        name: str,
-        address: tuple[str, int],
-        desk: Desk,
-        mine: Callable[[str], bool],
-        unclaimed: Callable[[], bool],
-        alerter: Alerter,
-        patience: float = _PATIENCE,
+        self, name: str, address: tuple[str, int], reception: Reception, alerter: Alerter, patience: float = _PATIENCE
     ) -> None:
         """Listens from here on, at a free port if that is 0. Raises OSError if it cannot."""
         self._name = name
-        self._desk = desk
-        self._mine = mine
-        self._unclaimed = unclaimed
+        self._reception = reception
         self._alerter = alerter
         self._patience = patience
         self._key = direct.key()
@@ -61,7 +49,6 @@ class Door:
         self.address: tuple[str, int] = (socket.gethostname() if host in ("0.0.0.0", "::") else host, port)
         self._room = threading.BoundedSemaphore(_AT_ONCE)
         self._advertised = False
-        self.taken = 0
         self.refused = 0
 
     def run(self, stop: threading.Event) -> None:
@@ -137,35 +124,9 @@ class Door:
             raise direct.Malformed(str(error)) from error
         if len(call.messages) > direct.MOST_MESSAGES:
             raise direct.Malformed(f"{len(call.messages)} messages at once are too many")
-        answer = self.take(call)
+        answer = self._reception.take(call)
         line.extend(self._patience)
         line.say(direct.encode(answer))
-
-    def take(self, call: direct.Call) -> direct.Answer:
-        """What the call comes to; it is all in the books, or it has a fault and none of it is (or so it seems)."""
-        anyone = call.anyone and self._unclaimed()
-        try:
-            taken = self._desk.receive(call.messages, datetime.now(UTC), lambda pid: anyone or self._mine(pid))
-        except (OperationalError, InterfaceError) as error:
-            return direct.Answer(fault=f"the database does not answer: {error}")
-        except Exception as error:
-            # As with the log: one order that cannot be taken in must not keep others from it.
-            if len(call.messages) > 1:
-                return self._one_by_one(call)
-            log.exception("Order %s cannot be taken in", call.messages[0].order_id)
-            return direct.Answer(fault=f"it cannot be taken in: {type(error).__name__}")
-        self.taken += len(taken)
-        outcomes: dict[str, str] = {id_of(each.message): str(each.outcome) for each in taken}
-        if taken:
-            log.info("%d orders and cancels came straight from a node", len(taken))
-        return direct.Answer([outcomes.get(id_of(each), direct.ELSEWHERE) for each in call.messages])
-
-    def _one_by_one(self, call: direct.Call) -> direct.Answer:
-        def outcome(message: OrderMessage) -> str:
-            answer = self.take(direct.Call([message], call.anyone))
-            return answer.outcomes[0] if answer.outcomes else direct.FAILED
-
-        return direct.Answer([outcome(message) for message in call.messages])
 
     def _on_refused(self, peer: tuple[str, int], error: direct.Refused) -> None:
         self.refused += 1

@@ -18,6 +18,7 @@ from market.engine.debt import Debt
 from market.engine.desk import Desk
 from market.engine.door import Door
 from market.engine.intake import Intake
+from market.engine.reception import Reception
 from market.engine.rulebook import Rulebook
 from market.engine.slot import Slot
 from market.engine.status import StatusBoard
@@ -69,10 +70,11 @@ class EngineService:
         desk = Desk(books, intake, self._broker, Voice(alerter), self._outbox.wake)
         self._submissions = Submissions(self._consumer, desk, mine, alerter)
         reach = self._reach = Reach(self._log, self._on_reach)
+        self._reception = Reception(desk, mine, lambda: mine.unknown and reach.away)
         self._door: Door | None = None
         if config.door_host is not None:
             address = (config.door_host, config.door_port or 0)
-            self._door = Door(self.slot.name, address, desk, mine, lambda: mine.unknown and reach.away, alerter)
+            self._door = Door(self.slot.name, address, self._reception, alerter)
         broker_watch = BrokerWatch(self._broker, desk, mine)
         reconciliation = ReconciliationWatch(
             self._broker, alerter, config.reconcile_interval, lambda: broker_watch.outages
@@ -176,7 +178,7 @@ class EngineService:
             "partitions": ",".join(map(str, sorted(self._mine.numbers))),
             "waiting_for": "Kafka" if self._outbox.failing or self._reach.away else self._submissions.waiting_for,
             "kafka": "away" if self._reach.away else "up",
-            "straight": self._door.taken if self._door is not None else 0,
+            "straight": self._reception.taken,
             "door_refused": self._door.refused if self._door is not None else 0,
             "last_order_at": at.isoformat() if at is not None else None,
         }

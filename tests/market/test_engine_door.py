@@ -15,6 +15,7 @@ from market import direct
 from market.direct import Answer, Call
 from market.engine.desk import Desk
 from market.engine.door import Door
+from market.engine.reception import Reception
 from market.engine.threads import EngineThread
 from market.messages import OrderMessage, decode_order
 from market.models import EngineDoor, FencedMessage, LogDebt, Order
@@ -49,10 +50,8 @@ class House:
 
     def __post_init__(self) -> None:
         self.desk = make_desk(self.market)
-        self.door = Door(
-            self.name, ("127.0.0.1", 0), self.desk, lambda pid: self.mine is None or pid in self.mine,
-            lambda: self.unclaimed, self.alerts, patience=0.5,
-        )  # fmt: skip
+        self.reception = Reception(self.desk, lambda pid: self.mine is None or pid in self.mine, lambda: self.unclaimed)
+        self.door = Door(self.name, ("127.0.0.1", 0), self.reception, self.alerts, patience=0.5)
         self._thread = EngineThread("door", self.door.run)
         self._thread.start()
         eventually(EngineDoor.objects.filter(name=self.name).exists, timeout=10, saying="the door is known")
@@ -232,7 +231,7 @@ def test_a_node_finds_the_engine_whose_the_portfolio_is(house):
     try:
         orders = [submission(portfolio), submission(other)]
         assert Caller()(orders) == {each.order_id: "sending" for each in orders}
-        assert (house.door.taken, second.door.taken) == (1, 1)
+        assert (house.reception.taken, second.reception.taken) == (1, 1)
     finally:
         second.close()
 
