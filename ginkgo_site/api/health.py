@@ -42,6 +42,7 @@ HEALTH = named(
             answer(
                 id=text(),
                 state=text("unhealthy: one of its threads has died, or it cannot reach a server."),
+                health=text("What keeps it from trading, or nothing."),
                 enabled=BOOLEAN,
                 threads=maybe(COUNT),
                 heartbeat_age=maybe(described(NUMBER, "Seconds.")),
