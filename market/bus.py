@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 _SILENT = 0
 """librdkafka's own lines on stderr (syslog's levels) say again what its error callback says."""
+_BACK_OFF_MS = 1000
+"""Longest pause between two attempts to reach a broker: at the default a broker that is back waits for us for 10 s."""
 
 
 class KafkaUnavailable(Exception):
@@ -69,6 +71,7 @@ def make_producer(client_id: str, linger_ms: float = 0, **extra: Any) -> Produce
             "linger.ms": linger_ms,
             "error_cb": Trouble(client_id),
             "log_level": _SILENT,
+            "reconnect.backoff.max.ms": _BACK_OFF_MS,
             **extra,
         }
     )
@@ -95,6 +98,7 @@ def make_consumer(client_id: str, group_id: str | None = None, **extra: Any) -> 
             "fetch.queue.backoff.ms": 5,
             "error_cb": Trouble(client_id),
             "log_level": _SILENT,
+            "reconnect.backoff.max.ms": _BACK_OFF_MS,
             **extra,
         }
     )
