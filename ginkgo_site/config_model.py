@@ -198,6 +198,10 @@ class Web(_Section):
     """Django's pages for errors, with settings and variables: never where others can reach it."""
     secret_key: SecretStr | None = None
     """Signs sessions and tokens, encrypts channels; the same for all machines. Without one, made in the home."""
+    admin_password: SecretStr = SecretStr("")
+    """That of the first administrator, whom `ginkgo data init` makes; without one it makes one and shows it once."""
+    static_root: Directory | None = None
+    """Where `manage.py collectstatic` has put the pages' files; without one `static` in the home."""
 
     @property
     def public(self) -> bool:

@@ -117,7 +117,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "kafka status": ("ginkgo kafka status",),
     "clickhouse status": ("ginkgo clickhouse status",),
     "mongo status": ("ginkgo mongo status",),
-    "probe": ("ginkgo probe node --node-id node-3", "ginkgo probe scheduler"),
+    "probe": ("ginkgo probe node --node-id node-3", "ginkgo probe scheduler", "ginkgo probe web"),
     "bench": ("ginkgo bench", "ginkgo bench routing latency --json"),
     "drill": ("ginkgo drill node-kill", "ginkgo drill chaos --seed 7 --minutes 5"),
 }

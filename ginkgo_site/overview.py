@@ -55,7 +55,7 @@ _FOOT = """
   ginkgo portfolio create --help        what a command takes, and examples
   ginkgo portfolio list --json          one JSON document on stdout
   ginkgo system config show             every setting, and where it came from
-  ginkgo --install-completion           the Tab key completes commands and options
+  ginkgo --install-completion           the Tab key completes what you type
   ginkgo help --commands                all names, Django's commands among them
 
 Exit codes: 0 done; 1 refused, failed, or a server does not answer; 2 an unknown

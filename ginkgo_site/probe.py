@@ -1,15 +1,16 @@
 """`ginkgo probe`: does a process of the cluster live? For whoever restarts what does not: Docker, Kubernetes.
 
-It asks Redis, where each process says every few seconds that it lives. A Redis that does not answer is no sign of
-death: restarting every process for it would make an outage of one server an outage of all. It needs no Django, so that
-it costs little.
+It asks Redis, where each process says every few seconds that it lives, and the pages themselves. A Redis that does not
+answer is no sign of death: restarting every process for it would make an outage of one server an outage of all. It
+needs no Django, so that it costs little.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException
 
 import redis
 from redis.backoff import NoBackoff
@@ -17,6 +18,7 @@ from redis.retry import Retry
 
 from ginkgo_site import addresses
 from ginkgo_site.config import Config, ConfigurationError, load
+from ginkgo_site.config_model import Web
 from portfolios import exits
 
 _WAIT = 2.0
@@ -28,6 +30,11 @@ _PLACES = {
     "engine": ("engine:live:status", ("updated_at",)),
     "feed": ("feed:live:status", ("updated_at",)),
 }
+# The host, the port and a path that costs little.
+_PAGES: dict[str, Callable[[Web], tuple[str, int, str]]] = {
+    "web": lambda web: (web.host, web.port or 8000, "/api/"),
+    "flower": lambda web: (web.flower_host, web.flower_port or 5555, "/healthcheck"),
+}
 
 
 def main(words: Sequence[str]) -> int:
@@ -38,7 +45,10 @@ def main(words: Sequence[str]) -> int:
     except (ConfigurationError, ValueError) as error:
         sys.stderr.write(f"ginkgo: {error}\n")
         return exits.NOT_UNDERSTOOD
-    fault = look(process, node_id, config, datetime.now(UTC))
+    if process in _PAGES:
+        fault = answers(process, config)
+    else:
+        fault = look(process, node_id, config, datetime.now(UTC))
     if fault is None:
         return exits.DONE
     sys.stderr.write(f"ginkgo: {fault}\n")
@@ -67,6 +77,21 @@ def look(process: str, node_id: str, config: Config, now: datetime) -> str | Non
         client.close()
 
 
+def answers(page: str, config: Config) -> str | None:
+    """Why a page on this machine does not answer; None if it does, be it with a refusal."""
+    host, port, path = _PAGES[page](config.web)
+    connection = HTTPConnection("127.0.0.1" if host in ("0.0.0.0", "::") else host, port, timeout=_WAIT * 2)
+    try:
+        # As the proxy asks: else a public site would only answer that it wants https.
+        connection.request("GET", path, headers={"Host": "localhost", "X-Forwarded-Proto": "https"})
+        status = connection.getresponse().status
+        return None if status < 500 else f"{page} answers {status}"
+    except (OSError, HTTPException) as error:
+        return f"{page} does not answer at port {port}: {error or type(error).__name__}"
+    finally:
+        connection.close()
+
+
 def judge(process: str, moments: Sequence[str], config: Config, now: datetime) -> str | None:
     """Whether the last of these moments (RFC 3339, or empty) is recent enough."""
     heard = [datetime.fromisoformat(moment) for moment in moments if moment]
@@ -84,8 +109,8 @@ def _parse(words: Sequence[str]) -> tuple[str, str]:
     process, rest = words[0] if words else "", list(words[1:])
     if rest and rest[0].startswith("--node-id="):
         rest = rest[0].split("=", 1) + rest[1:]
-    if process not in ("node", *_PLACES):
-        fault = f"{process!r} is no process: say node, scheduler, engine or feed"
+    if process not in ("node", *_PLACES, *_PAGES):
+        fault = f"{process!r} is no process: say node, scheduler, engine, feed, web or flower"
     elif process == "node" and (len(rest) != 2 or rest[0] != "--node-id" or not rest[1]):
         fault = "which node? Give its --node-id"
     elif process != "node" and rest:

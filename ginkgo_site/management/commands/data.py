@@ -43,7 +43,9 @@ class Command(TyperCommand):
         sys.stdout.write(
             f"{done.migrations} migrations applied, {made} of {len(done.topics)} topics made or enlarged\n"
         )
-        if done.admin.created:
+        if done.admin.created and done.admin.password is None:
+            sys.stdout.write(f"administrator {done.admin.user}, with the password of web.admin_password\n")
+        elif done.admin.created:
             sys.stdout.write(f"administrator {done.admin.user}, password {done.admin.password} (shown only now)\n")
         else:
             sys.stdout.write(f"administrator {done.admin.user} exists ('ginkgo changepassword' for a new password)\n")

@@ -20,7 +20,7 @@ class Command(TyperCommand):
     # `ginkgo probe` goes there without Django, which takes a second; this is its help, and `manage.py probe`.
     def handle(
         self,
-        process: Annotated[str, Argument(help="node, scheduler, engine or feed.")],
+        process: Annotated[str, Argument(help="node, scheduler, engine, feed, web or flower.")],
         node_id: Annotated[str, Option("--node-id", help="Which node.")] = "",
     ) -> None:
         raise Exit(probe.main([process, *(["--node-id", node_id] if node_id else [])]))
