@@ -45,7 +45,7 @@ from nodes.reconciler import Reconciler, Running, Steps
 from nodes.sender import Sender
 from nodes.subscription import Position
 from nodes.thread import NodeThread
-from portfolios import ownership
+from portfolios import connections, ownership
 from portfolios.calendars import trading_days
 from portfolios.loads import Measured
 
@@ -101,6 +101,7 @@ class Node:
         self._catalogue.partitions(topics.ORDERS_SUBMISSION)
         self._heartbeat.beat()
         try:
+            connections.register_as(self.node_id, self._identity.instance)
             self._take_new_epochs()
         except DatabaseError:
             self._heartbeat.leave()  # nobody is to be placed on a node that is not there
@@ -188,6 +189,8 @@ class Node:
 
     def _take_new_epochs(self) -> None:
         """What this id owned before belongs to a process that is gone: its epochs must end with it (SPEC N10)."""
+        if connections.kill(self.node_id, but=self._identity.instance):
+            log.warning("The connections of an earlier process of %s to MySQL were still there: killed", self.node_id)
         for owned in ownership.owned_by(self.node_id):
             ownership.hand_over(owned, self.node_id, f"{self.node_id} has started anew")
         close_old_connections()

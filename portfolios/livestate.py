@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 
+import msgspec
 import redis
 from django.conf import settings
 from redis.backoff import NoBackoff
@@ -39,6 +41,15 @@ def decisions_key(portfolio_id: str) -> str:
     return f"portfolio:{portfolio_id}:decisions"
 
 
+def lag_of(metrics: Mapping[str, str]) -> dict[str, tuple[int, float]]:
+    """`topic:partition` → messages and seconds a node is behind, from its metrics; empty if they do not say."""
+    try:
+        return _decode_lag(metrics.get("lag") or "{}")
+    except msgspec.MsgspecError:
+        return {}
+
+
+_decode_lag = msgspec.json.Decoder(dict[str, tuple[int, float]]).decode
 PLAN = "schedule:plan"
 SCHEDULER_STATUS = "scheduler:status"
 ENGINE_STATUS = "engine:live:status"

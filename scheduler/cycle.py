@@ -25,8 +25,8 @@ import redis
 from django.conf import settings
 from django.db import DatabaseError
 
-from portfolios import livestate, loads
-from scheduler import assignments, commands, handover, moves, plan_store, planner, registry, wires
+from portfolios import connections, livestate, loads
+from scheduler import assignments, commands, handover, moves, plan_store, planner, registry, staleness, wires
 from scheduler.lease import Lease
 from scheduler.models import Plan
 from scheduler.registry import Census
@@ -150,6 +150,9 @@ class _Round:
             if held:
                 self._tell(made, done, census)
             commands.sweep(now)
+            staleness.check(livestate.client(), now)
+            if self.full:
+                connections.prune()
             return Outcome(DONE, len(done), len(made.unplaced), len(moves.under_way()))
         except (redis.RedisError, livestate.RedisUnavailable) as error:
             if registry.note_silence():

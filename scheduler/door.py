@@ -69,6 +69,7 @@ class CommandDoor:
                 continue
             if isinstance(message, ControlCommand):
                 self.take(message)
+                close_old_connections()
 
     def take(self, command: ControlCommand) -> str:
         """Execute it, leave it to whom it concerns, or reject it; what it came to."""
@@ -83,8 +84,6 @@ class CommandDoor:
         except DatabaseError as error:
             log.warning("Command %s (%s) was not written down: %s", order.command_id, order.command_type, error)
             return "not written down"
-        finally:
-            close_old_connections()
 
 
 def _wish(act: Callable[[Order], object]) -> Handler:

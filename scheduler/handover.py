@@ -6,27 +6,62 @@ import logging
 
 from django.db import OperationalError, connection
 
-from portfolios.ownership import Ownership, hand_over
+from portfolios import connections
+from portfolios.ownership import NOBODY, Ownership, hand_over
 
 log = logging.getLogger(__name__)
 
+_LOCKED_OUT = Ownership("", NOBODY, -1)
+"""In the place of an owner: somebody holds the row for longer than we wait."""
+
 _LOCK_WAIT = 1
-_LOCKED = {1205, 1213}
+_WAITED = 1205
+_LOCKED = {_WAITED, 1213}
 """MySQL: lock wait timeout, deadlock. One row's trouble, not the database's."""
 
 
 def give(owner: Ownership, target: str, reason: str) -> Ownership | None:
-    """Hand over at once; None if somebody else was quicker or holds the row's lock."""
+    """Hand over at once; None if somebody else was quicker or holds the row's lock.
+
+    A lock that lasts longer than `wait_briefly_for_locks` allows is taken from the owner by killing its connections:
+    it is to lose the portfolio anyway, and may be frozen in the middle of a transaction.
+    """
     try:
-        given = hand_over(owner, target, reason)
+        given = _try(owner, target, reason)
+        if given is _LOCKED_OUT and _cut_off(owner):
+            given = _try(owner, target, reason)
     except OperationalError as error:
         if not _is_lock(error):
             raise
         log.warning("Portfolio %s is locked by somebody, left to the next tick: %s", owner.portfolio_id, error)
         return None
+    if given is _LOCKED_OUT:
+        log.warning("Portfolio %s is locked by somebody unknown, left to the next tick", owner.portfolio_id)
+        return None
     if given is None:
         log.info("Portfolio %s has another owner by now: left as it is", owner.portfolio_id)
     return given
+
+
+def _try(owner: Ownership, target: str, reason: str) -> Ownership | None:
+    try:
+        return hand_over(owner, target, reason)
+    except OperationalError as error:
+        if error.args and error.args[0] == _WAITED:
+            return _LOCKED_OUT
+        raise
+
+
+def _cut_off(owner: Ownership) -> bool:
+    if owner.node_id == NOBODY:
+        return False
+    killed = connections.kill(owner.node_id)
+    if killed:
+        log.warning(
+            "Portfolio %s is locked by a transaction that does not end: killed the %d connections of %s",
+            owner.portfolio_id, killed, owner.node_id,
+        )  # fmt: skip
+    return bool(killed)
 
 
 def wait_briefly_for_locks() -> None:

@@ -52,6 +52,7 @@ def migrate(portfolio_id: str, target: str, source: str = "", issued_by: str = "
         requests.request_settling()
         timeout = float(settings.GINKGO.scheduler.move_timeout)
         return Answer(True, "", portfolio_id, owner.node_id, target, timeout)
+    handover.wait_briefly_for_locks()
     given = handover.give(owner, target, reason)
     if given is None:
         return Answer(False, "it has just got another owner: look again", portfolio_id, owner.node_id, target)

@@ -5,8 +5,8 @@ after them; planned moves (drain, labels, capacity, then balance) only as far as
 the least loaded suitable node: the least weight of its portfolios (see scheduler.demand), then the least pressure
 (queue, CPU), then by name, so that the same input gives the same plan whatever its order.
 
-Balance does not follow noise: it begins only where the gap between two nodes exceeds the threshold by what a tenth of
-all that was measured on them could come to, and makes no move that would not narrow the gap by more than that.
+Balance does not follow noise: it begins only where the gap between two nodes exceeds the threshold by more than a tenth
+of all that was measured on them, and makes no move that would not narrow the gap by half of that.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def plan(
 ) -> Plan:
     """The plan for `portfolios` on `nodes`, given who has what (`current`: portfolio → node, empty or absent: nobody).
 
-    `threshold`: balance only when one node carries more than this many portfolios' weight more than another that could
-    take some.
+    `threshold`: balance begins only where a node carries more than another by more than so many of the portfolio that
+    would move.
     `moving`: portfolio → target of moves already under way; they count at both ends and are left alone.
     """
     return _Planner(portfolios, nodes, current, max_moves, threshold, moving or {}).run()
@@ -283,13 +283,11 @@ class _Planner:
                 continue
             gap, noise = source.weight - target.weight, source.noise + target.noise
             # Once it has begun half of the noise is enough: it would rather finish than begin again.
-            least, noise = (1.0, noise / 2) if self.begun else (max(1.0, float(self.threshold)), noise)
-            if gap <= least + noise:
-                continue
+            least, noise = (1, noise / 2) if self.begun else (max(1, self.threshold), noise)
             for demand in source.residents[kind]:
-                gain = gap - demand.weight
-                if gain <= _GAIN + noise:
+                if gap - least * demand.weight <= _GAIN + noise:
                     continue
+                gain = gap - demand.weight
                 # By so much the sum of the squares falls: most where it halves the gap.
                 worth = round(demand.weight * gain, 9)
                 if best is None or worth > best[0] or (worth == best[0] and demand.id < best[1].id):

@@ -185,6 +185,12 @@ def _node(node_id: str, row: Node | None, pulse: Pulse | None, assigned: int) ->
         "cpu_usage": live.cpu_usage,
         "memory_usage": live.memory_usage,
         "total_events": live.total_events,
+        "lag_messages": live.lag_messages,
+        "lag_seconds": live.lag_seconds,
+        "lag": [
+            {"topic": where.rpartition(":")[0], "partition": int(where.rpartition(":")[2]), "messages": m, "seconds": s}
+            for where, (m, s) in live.lag.items()
+        ],
         "last_heartbeat": live.at,
         "heartbeat_age": _age(live.at),
         "labels": row.labels if row else {},

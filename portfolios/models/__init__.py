@@ -11,6 +11,7 @@ from portfolios.models.idempotency_record import IdempotencyRecord
 from portfolios.models.ledger_entry import LedgerEntry
 from portfolios.models.portfolio import Portfolio
 from portfolios.models.revision import Revision
+from portfolios.models.server_connection import ServerConnection
 
 __all__ = [
     "Account",
@@ -24,4 +25,5 @@ __all__ = [
     "LedgerEntry",
     "Portfolio",
     "Revision",
+    "ServerConnection",
 ]

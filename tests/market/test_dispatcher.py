@@ -1,13 +1,20 @@
+"""Commands as they come, again, too late, for nobody: what is executed, and what the command log says of it."""
+
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 
-from market.dispatcher import Dispatcher, Order, Refused
-from portfolios.models import Command
+from market.dispatcher import Dispatcher, Order, Refused, order_of
+from market.messages import ControlCommand
+from portfolios.models import Assignment, Command, Portfolio
 from portfolios.models.command import CommandState
+
+SECOND = timedelta(seconds=1)
 
 
 def order(command_id: str = "c1", command_type: str = "portfolio.reload", door: str = "celery") -> Order:
@@ -94,6 +101,53 @@ def test_a_handler_that_fails_leaves_a_failed_command_and_a_living_dispatcher(no
     assert node.dispatcher.execute(order(command_type="portfolio.start")) == CommandState.FAILED
     assert "KeyError" in Command.objects.get().result
     assert node.dispatcher.execute(order("c2")) == CommandState.DONE
+
+
+@pytest.mark.django_db
+def test_one_whose_time_is_over_is_not_executed_though_nobody_has_marked_it(node: Node) -> None:
+    Command.objects.create(
+        command_id="c1", command_type="portfolio.reload", target_id="p1", expires_at=datetime.now(UTC) - SECOND
+    )
+    assert node.dispatcher.execute(order()) == CommandState.EXPIRED
+    assert node.done == []
+    row = Command.objects.get()
+    assert (row.state, row.result) == ("expired", "it came too late")
+
+
+@pytest.mark.django_db
+def test_by_kafka_it_expires_by_its_own_timestamp(node: Node) -> None:
+    def command(command_id: str, age: float) -> ControlCommand:
+        sent = datetime.now(UTC) - age * SECOND
+        return ControlCommand(
+            timestamp=sent, command_id=command_id, command_type="portfolio.reload", target_id="p1",
+            params={"epoch": 3, "issued_by": "a foreign desk"},
+        )  # fmt: skip
+
+    assert node.dispatcher.execute(order_of(command("late", 31))) == CommandState.EXPIRED
+    assert node.dispatcher.execute(order_of(command("in-time", 5))) == CommandState.DONE
+    assert [o.command_id for o in node.done] == ["in-time"]
+    row = Command.objects.get(command_id="in-time")
+    assert (row.door, row.issued_by, row.epoch) == ("kafka", "a foreign desk", 3)
+
+
+@pytest.mark.django_db
+def test_one_meant_for_an_epoch_that_is_over_is_refused(node: Node) -> None:
+    owner = User.objects.create_user("ann")
+    portfolio = Portfolio.objects.create(id="p1", name="p", owner=owner, initial_cash=1, config={})
+    Assignment.objects.create(portfolio=portfolio, node_id="n1", epoch=4)
+    assert node.dispatcher.execute(order()) == CommandState.REJECTED
+    assert node.done == []
+    assert Command.objects.get().result == "stale: it was meant for epoch 3, which is over (now 4)"
+    Assignment.objects.update(epoch=3)
+    assert node.dispatcher.execute(order("c2")) == CommandState.DONE
+
+
+@pytest.mark.django_db
+def test_noted_for_somebody_else_it_waits_to_be_executed(node: Node) -> None:
+    node.dispatcher.note(order())
+    node.dispatcher.note(order())
+    assert Command.objects.get().state == "sent"
+    assert node.dispatcher.execute(order()) == CommandState.DONE
 
 
 def test_without_a_database_it_is_left_to_reconciliation(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

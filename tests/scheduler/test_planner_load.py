@@ -154,3 +154,11 @@ def test_measured_plans_come_to_rest(
         current |= {m.portfolio_id: m.target for m in moves}
         rounds += 1
         assert rounds <= 40, f"still moving: {moves}"
+
+
+def test_two_more_of_small_ones_are_two_more_whatever_they_hear() -> None:
+    demands = [heavy(f"p{i}", rate) for i, rate in enumerate((1.0, 40.0, 90.0))]
+    current = dict.fromkeys(("p0", "p1"), "a")
+    assert made(demands[:2], [node("a"), node("b")], current, threshold=2).moves == ()
+    current["p2"] = "a"
+    assert len(made(demands, [node("a"), node("b")], current, threshold=2).moves) == 1

@@ -17,6 +17,7 @@ import pytest
 import sqlalchemy
 from celery import Celery
 from django.conf import settings
+from kafka import KafkaProducer
 
 from ginkgo_site.supervisor.detach import command
 from market import topics
@@ -228,6 +229,42 @@ def test_a_planned_move_ends_as_soon_as_the_source_hands_over_or_its_time_is_up(
     owners = platform.rows("SELECT portfolio_id, node_id, epoch FROM portfolios_assignment ORDER BY portfolio_id")
     assert owners == [("p0000", "n2", 2), ("p0001", "n2", 2)]
     assert platform.rows("SELECT * FROM scheduler_plannedmove") == []
+
+
+def test_what_a_foreign_producer_asks_is_done_once_even_if_no_scheduler_ran_just_then(
+    platform: Platform, tmp_path: Path
+) -> None:
+    platform.seed(1)
+    platform.herd.beat("n1")
+    producer = KafkaProducer(bootstrap_servers=platform.stack.kafka.split(","), acks="all")
+
+    def ask(kind: str, command_id: str, topic: str = topics.CONTROL_COMMANDS) -> None:
+        message = {
+            "_v": 1, "event_type": "control_command", "timestamp": datetime.now(UTC).isoformat(),
+            "command_id": command_id, "command_type": kind, "target_id": "p0000", "params": {}, "extra": "ignored",
+        }  # fmt: skip
+        producer.send(topic, json.dumps(message).encode(), key=b"p0000").get(10)
+
+    def fates() -> dict[str, str]:
+        ours = "command_id IN ('stop', 'start', 'dance')"
+        return dict(platform.rows(f"SELECT command_id, state FROM portfolios_command WHERE {ours}"))
+
+    def wanted() -> str:
+        return str(platform.rows("SELECT desired_state FROM portfolios_portfolio")[0][0])
+
+    ask("portfolio.stop", "stop")
+    with platform.scheduler(tmp_path / "run.log"):
+        eventually(lambda: fates() == {"stop": "done"}, timeout=40, saying="what was asked before it ran")
+        assert wanted() == "stopped"
+        ask("portfolio.start", "start", topics.SCHEDULE_UPDATES)
+        ask("portfolio.stop", "stop")
+        ask("portfolio.dance", "dance")
+        done = {"stop": "done", "start": "done", "dance": "rejected"}
+        eventually(lambda: fates() == done, timeout=20, saying="the rest")
+        eventually(platform.placed, timeout=20, saying="it placed")
+        assert wanted() == "running"
+    producer.close()
+    assert "Unknown command: portfolio.dance" in (tmp_path / "run.log").read_text()
 
 
 def test_without_tables_it_says_what_to_do(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ Make = Callable[..., str]
 def running(herd: Herd, portfolio: Make) -> Herd:
     portfolio("p1", "n1", 1)
     portfolio("p2")
-    herd.beat("n1", queue_size=12, cpu_usage=3.4, portfolio_count=1, places=1)
+    herd.beat("n1", queue_size=12, cpu_usage=3.4, portfolio_count=1, places=1,
+        lag_messages=42, lag_seconds=1.5, lag='{"market:3":[42,1.5]}')  # fmt: skip
     beat_seed.seed()
     cycle.tick()
     return herd
@@ -42,6 +43,8 @@ def test_a_node_shows_what_it_measures_and_what_it_is_given(running: Herd) -> No
     assert (node["portfolios"], node["assigned_count"], node["max_portfolios"]) == (1, 1, 1)
     assert (node["queue_size"], node["cpu_usage"]) == (12.0, 3.4)
     assert node["heartbeat_age"] < 30
+    assert (node["lag_messages"], node["lag_seconds"]) == (42, 1.5)
+    assert node["lag"] == [{"topic": "market", "partition": 3, "messages": 42, "seconds": 1.5}]
 
 
 def test_a_node_the_scheduler_has_not_met_yet_is_shown_too(herd: Herd) -> None:

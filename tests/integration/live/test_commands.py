@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import redis
 
 from market import topics
 from market.messages import ControlCommand, Placement, ScheduleUpdate, encode
@@ -16,28 +20,32 @@ from scheduler import wires
 from tests.nodes.support import config, tick
 from tests.support import eventually
 from tests.support.cluster import ALIAS, Cluster, NodeProcess
+from tests.support.stack import RunningStack
 
 pytestmark = pytest.mark.servers
 NewCode = Callable[..., str]
 Spare = Callable[[], NodeProcess]
 
 
-def celery(node: NodeProcess, command_type: str, target: str, **params: Any) -> str:
+def celery(node: NodeProcess, command_type: str, target: str, queue: str = "", **params: Any) -> str:
     command_id = str(uuid4())
     fault = wires.send_task(
-        "nodes.tasks.execute", f"node.{node.node_id}", 30.0,
+        "nodes.tasks.execute", queue or f"node.{node.node_id}", 30.0,
         command_id=command_id, command_type=command_type, target_id=target, **params,
     )  # fmt: skip
     assert not fault
     return command_id
 
 
-def kafka(cluster: Cluster, command_type: str, target: str, command_id: str = "", **params: Any) -> str:
+def kafka(
+    cluster: Cluster, command_type: str, target: str, command_id: str = "", age: float = 0.0,
+    topic: str = topics.CONTROL_COMMANDS, **params: Any,
+) -> str:  # fmt: skip
     command = ControlCommand(
-        timestamp=datetime.now(UTC), command_id=command_id or str(uuid4()), command_type=command_type,
-        target_id=target, params=params,
+        timestamp=datetime.now(UTC) - timedelta(seconds=age), command_id=command_id or str(uuid4()),
+        command_type=command_type, target_id=target, params=params,
     )  # fmt: skip
-    cluster.raw(topics.CONTROL_COMMANDS, target, encode(command))
+    cluster.raw(topic, target, encode(command))
     return command.command_id
 
 
@@ -73,40 +81,104 @@ def test_a_command_of_another_epoch_changes_nothing(cluster: Cluster, node: Node
     assert cluster.assignment(portfolio).epoch == 1
 
 
-def test_an_unknown_command_by_kafka_is_rejected_and_a_repeated_one_executed_once(
-    cluster: Cluster, node: NodeProcess
+def test_by_kafka_an_unknown_command_is_rejected_and_a_repeated_one_executed_once(
+    cluster: Cluster, node: NodeProcess, new_code: NewCode
 ) -> None:
+    portfolio = cluster.portfolio(config((new_code(),)), node.node_id)
+    cluster.run(portfolio)
     unknown = kafka(cluster, "node.dance", node.node_id)
     row = eventually(lambda: fate(cluster, unknown), saying="the command rejected")
     assert (row.state, row.door) == ("rejected", "kafka")
-    once = kafka(cluster, "node.enable", node.node_id)
+    once = kafka(cluster, "portfolio.reload", portfolio)
     row = eventually(lambda: fate(cluster, once), saying="the command done")
-    kafka(cluster, "node.enable", node.node_id, command_id=once)
-    last = kafka(cluster, "node.enable", node.node_id)
+    kafka(cluster, "portfolio.reload", portfolio, command_id=once)
+    # The other topic's door leads to the same place.
+    last = kafka(cluster, "portfolio.reload", portfolio, topic=topics.SCHEDULE_UPDATES)
     eventually(lambda: fate(cluster, last), saying="a later command done")
     again = fate(cluster, once)
     assert again is not None
     assert again.finished_at == row.finished_at
 
 
-def test_a_command_for_somebody_else_is_not_touched(cluster: Cluster, node: NodeProcess) -> None:
-    others = [kafka(cluster, "node.enable", "another-node"), kafka(cluster, "engine.start", node.node_id)]
-    mine = kafka(cluster, "node.enable", node.node_id)
+def test_a_command_that_is_late_or_of_an_epoch_that_is_over_is_refused(
+    cluster: Cluster, node: NodeProcess, new_code: NewCode
+) -> None:
+    portfolio = cluster.portfolio(config((new_code(),)), node.node_id)
+    cluster.assign(portfolio, node.node_id)
+    cluster.run(portfolio)
+    late = kafka(cluster, "portfolio.reload", portfolio, age=40)
+    stale = kafka(cluster, "portfolio.migrate_out", portfolio, epoch=1, target="elsewhere")
+    rows = [eventually(lambda one=one: fate(cluster, one), saying="it judged") for one in (late, stale)]
+    assert [row.state for row in rows] == ["expired", "rejected"]
+    assert cluster.assignment(portfolio).node_id == node.node_id
+
+
+def test_commands_for_somebody_else_are_not_touched(cluster: Cluster, node: NodeProcess, new_code: NewCode) -> None:
+    portfolio = cluster.portfolio(config((new_code(),)), node.node_id)
+    cluster.run(portfolio)
+    others = [
+        kafka(cluster, "node.shutdown", "another-node"),
+        kafka(cluster, "engine.start", node.node_id),
+        kafka(cluster, "node.drain", node.node_id),
+        kafka(cluster, "portfolio.stop", portfolio),
+        kafka(cluster, "portfolio.migrate", portfolio, target_node="x"),
+    ]
+    mine = kafka(cluster, "portfolio.reload", portfolio)
     eventually(lambda: fate(cluster, mine), saying="ours done")
     with cluster.db():
         assert not Command.objects.using(ALIAS).filter(command_id__in=others).exists()
 
 
-def test_what_the_scheduler_moves_is_left_to_the_scheduler(
-    cluster: Cluster, node: NodeProcess, new_code: NewCode
+def test_a_broker_killed_flushed_and_replayed_changes_nothing_in_the_end(
+    cluster: Cluster, node: NodeProcess, new_code: NewCode, stack: RunningStack
 ) -> None:
-    portfolio = cluster.portfolio(config((new_code(),)), node.node_id)
-    cluster.run(portfolio)
-    migrate = kafka(cluster, "portfolio.migrate", portfolio, target_node="x")
-    mine = kafka(cluster, "portfolio.reload", portfolio)
-    eventually(lambda: fate(cluster, mine), saying="ours done")
-    with cluster.db():
-        assert not Command.objects.using(ALIAS).filter(command_id=migrate).exists()
+    code = new_code()
+    portfolio = cluster.portfolio(config((code,)), node.node_id)
+    start = cluster.run(portfolio)
+    copies = f"copies-{uuid4()}"
+    wanted = [
+        ("portfolio.migrate_out", {"epoch": 7, "params": {"target": "elsewhere"}}),
+        ("portfolio.stop", {"epoch": 1}),
+        ("portfolio.start", {"epoch": 1}),
+        ("portfolio.reload", {"epoch": 1}),
+    ]
+    ids = [celery(node, kind, portfolio, queue=copies, **more) for kind, more in wanted]
+    messages = [as_for(node, raw) for raw in cluster.redis.lrange(copies, 0, -1)]  # type: ignore[union-attr]
+    queue = f"node.{node.node_id}"
+    cluster.redis.lpush(queue, *messages, *reversed(messages), *messages)
+    rows = {one: eventually(lambda one=one: fate(cluster, one), saying="each executed") for one in ids}
+    end = cluster.publish([tick(n, code) for n in range(20)])
+
+    server = stack.processes().get("redis")
+    if server is not None:  # a given one is not ours to kill
+        os.kill(server, signal.SIGKILL)
+        eventually(lambda: answers(cluster.redis), timeout=30, saying="its successor")
+    cluster.redis.flushdb()
+    cluster.redis.lpush(queue, *reversed(messages), *messages)
+    last = celery(node, "portfolio.reload", portfolio, epoch=1)
+    eventually(lambda: fate(cluster, last), timeout=60, saying="Celery delivers as before")
+
+    assert {one: fate(cluster, one).finished_at for one in ids} == {one: r.finished_at for one, r in rows.items()}  # type: ignore[union-attr]
+    eventually(lambda: node.info() == "running", saying="its lease renewed")
+    owner = cluster.assignment(portfolio)
+    assert (owner.node_id, owner.epoch, cluster.status(portfolio)) == (node.node_id, 1, "running")
+    eventually(lambda: cluster.offset(portfolio, code) >= end, saying="all applied")
+    assert bytes(cluster.checkpoint(portfolio).state) == cluster.replay(portfolio, start)
+
+
+def as_for(node: NodeProcess, raw: str) -> str:
+    """A message of Celery's, as it lies in the queue, for this node's queue."""
+    message = json.loads(raw)
+    message["properties"]["delivery_info"]["routing_key"] = f"node.{node.node_id}"
+    message["headers"]["expires"] = None
+    return json.dumps(message)
+
+
+def answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
 
 
 def test_a_plan_wakes_the_node_it_is_for(cluster: Cluster, new_code: NewCode, node: NodeProcess) -> None:

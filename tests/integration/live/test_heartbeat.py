@@ -34,7 +34,7 @@ def test_it_says_who_and_where_it_is_and_how_it_does(cluster: Cluster, node: Nod
     metrics = cluster.redis.hgetall(livestate.metrics_key(node.node_id))
     expected = {
         "portfolio_count", "queue_size", "cpu_usage", "memory_usage", "total_events", "backpressure_count",
-        "dropped_events",
+        "dropped_events", "lag", "lag_messages", "lag_seconds",
     }  # fmt: skip
     assert expected <= set(metrics)  # type: ignore[arg-type]
     assert 50 < node.metric("memory_usage") < 1000
