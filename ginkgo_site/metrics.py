@@ -21,6 +21,7 @@ from ginkgo_site import status
 from market.engine import status as engine
 from market.models import FencedMessage, Fill, Mismatch, Order, OutboxMessage
 from market.models.reconciliation import MismatchState
+from portfolios import livestate
 from portfolios.counting import counts
 from portfolios.models import Assignment, Checkpoint, Command, Portfolio
 from portfolios.models.portfolio import DesiredState, Status
@@ -46,6 +47,8 @@ _NODE: dict[str, tuple[str, str, str]] = {
     "checkpoints": ("ginkgo_node_checkpoints", "counter", "Checkpoints written"),
     "checkpoint_ms": ("ginkgo_node_checkpoint_latency_milliseconds", "gauge", "The last write of checkpoints"),
     "threads": ("ginkgo_node_threads", "gauge", "Threads of its process"),
+    "lag_messages": ("ginkgo_node_lag_messages", "gauge", "Not yet worked off, of all partitions"),
+    "lag_seconds": ("ginkgo_node_lag_seconds", "gauge", "Of the partition that is furthest behind"),
     "uptime": ("ginkgo_node_uptime_seconds", "gauge", "Since it started"),
 }
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -100,6 +103,19 @@ def _nodes(look: status.Overview) -> Iterator[Metric]:
                 families[name] = family(name, words, labels=["node"])
             families[name].add_metric([node_id], value)  # type: ignore[attr-defined]
     yield from families.values()
+    yield from _lags(look)
+
+
+def _lags(look: status.Overview) -> Iterator[Metric]:
+    labels = ["node", "topic", "partition"]
+    messages = GaugeMetricFamily("ginkgo_node_partition_lag_messages", "Not yet worked off", labels=labels)
+    seconds = GaugeMetricFamily("ginkgo_node_partition_lag_seconds", "How long the node is behind", labels=labels)
+    for node_id, fields in look.metrics.items():
+        for where, (behind, since) in livestate.lag_of(fields).items():
+            topic, _, partition = where.rpartition(":")
+            messages.add_metric([node_id, topic, partition], behind)
+            seconds.add_metric([node_id, topic, partition], since)
+    yield from (messages, seconds)
 
 
 def _feed(said: Mapping[str, str], now: datetime) -> Iterator[Metric]:

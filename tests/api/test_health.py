@@ -146,7 +146,7 @@ class TestMetrics:
     @pytest.mark.servers
     def test_a_nodes_own_figures_are_there_those_not_known_today_too(self, live: redis.Redis) -> None:
         beat(live, "n1", queue_size="12", total_events="9001", checkpoint_ms="1.25", lag_messages="77", odd="many")
-        beat(live, "n2", "fenced", total_events="5")
+        beat(live, "n2", "fenced", total_events="5", lag='{"market:3": [42, 1.5]}')
         Node.objects.create(node_id="lost", state="online")
         found = self.read()
         assert found["ginkgo_node_up"] == {(("node", "lost"),): 0, (("node", "n1"),): 1, (("node", "n2"),): 1}
@@ -156,6 +156,9 @@ class TestMetrics:
         assert found["ginkgo_node_checkpoint_latency_milliseconds"] == {(("node", "n1"),): 1.25}
         assert found["ginkgo_node_lag_messages"] == {(("node", "n1"),): 77}
         assert "ginkgo_node_odd" not in found
+        place = (("node", "n2"), ("partition", "3"), ("topic", "market"))
+        assert found["ginkgo_node_partition_lag_messages"] == {place: 42}
+        assert found["ginkgo_node_partition_lag_seconds"] == {place: 1.5}
 
     @pytest.mark.usefixtures("redis_away")
     def test_what_mysql_counts(self) -> None:
