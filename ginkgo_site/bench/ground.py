@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from django.db import connection
 
 from ginkgo_site.bench import ticks, witness
@@ -18,6 +19,7 @@ from portfolios.models import Portfolio
 NODE_ID = "bench"
 TOPIC = topics.MARKET_DATA["cn"]
 INITIAL_CASH = Decimal(1_000_000)
+_MB = 1_048_576
 WITNESS_CASH = Decimal(1_000_000_000)
 """Enough for every order of a minute in which nobody answers."""
 
@@ -63,6 +65,21 @@ def remove(portfolio_ids: Iterable[str]) -> None:
         ownership.hand_over(owned, ownership.NOBODY, "ginkgo bench")
     for portfolio_id in portfolio_ids:
         services.stop(portfolio_id)
+
+
+def keep_little() -> None:
+    """Let Kafka throw away ticks that are some minutes old."""
+    admin = AdminClient({"bootstrap.servers": bus.bootstrap()})
+    entries = {"retention.bytes": str(64 * _MB), "segment.bytes": str(16 * _MB)}
+    wanted = ConfigResource(
+        ConfigResource.Type.TOPIC,
+        TOPIC,
+        incremental_configs=[
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in entries.items()
+        ],
+    )
+    for done in admin.incremental_alter_configs([wanted]).values():
+        done.result(30)
 
 
 def fill(market: Iterable[PriceUpdate]) -> int:

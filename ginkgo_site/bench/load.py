@@ -1,4 +1,4 @@
-"""A feed in the background: `python -m ginkgo_site.bench.load RATE SECONDS EVERY` publishes that many ticks a second.
+"""A feed in the background, so many ticks a second: `python -m ginkgo_site.bench.load RATE SECONDS EVERY PACE`.
 
 EVERY other than 0: numbered, and one of each code in so many marked, as a witness wants them.
 
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import django
 
@@ -24,10 +25,15 @@ _SLOT_S = 0.01
 
 
 @contextmanager
-def running(rate: int, seconds: float, every: int = 0) -> Iterator[subprocess.Popen[bytes]]:
-    """It runs in a process of its own, which ends with this block at the latest."""
+def running(
+    rate: int, seconds: float, every: int = 0, pace: Literal["snapshots", "minutes"] = "snapshots"
+) -> Iterator[subprocess.Popen[bytes]]:
+    """It runs in a process of its own, which ends with this block at the latest.
+
+    From one round of all codes to the next three seconds pass in the market, or with `minutes` a minute.
+    """
     process = subprocess.Popen(
-        module("ginkgo_site.bench.load", str(rate), str(seconds), str(every)),
+        module("ginkgo_site.bench.load", str(rate), str(seconds), str(every), pace),
         env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -37,7 +43,7 @@ def running(rate: int, seconds: float, every: int = 0) -> Iterator[subprocess.Po
         process.wait(10)
 
 
-def main(rate: int, seconds: float, every: int) -> int:
+def main(rate: int, seconds: float, every: int, pace: str) -> int:
     """Publish in slots of 10 ms; how many ticks."""
     from ginkgo_site.bench import ticks
     from ginkgo_site.bench.ground import TOPIC
@@ -47,7 +53,8 @@ def main(rate: int, seconds: float, every: int) -> int:
     producer = bus.make_producer("bench.load", linger_ms=5)
     pause = threading.Event()
     begun = time.monotonic()
-    market = ticks.walk(ticks.codes(), int(rate * seconds), every=every)
+    after = ticks.next_minute if pace == "minutes" else ticks.next_snapshot
+    market = ticks.walk(ticks.codes(), int(rate * seconds), every=every, after=after)
     sent = 0
     for tick in market:
         producer.produce(TOPIC, key=tick.code, value=encode(tick))
@@ -61,4 +68,6 @@ def main(rate: int, seconds: float, every: int) -> int:
 
 if __name__ == "__main__":
     django.setup()
-    sys.stdout.write(json.dumps({"sent": main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))}) + "\n")
+    sys.stdout.write(
+        json.dumps({"sent": main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4])}) + "\n"
+    )

@@ -10,22 +10,20 @@ import importlib
 import json
 import logging
 import os
-import signal
 import sys
-import threading
 
 import django
 import msgspec
 
 from ginkgo_site.bench.errors import BenchError
+from ginkgo_site.bench.programs import attend
 from ginkgo_site.bench.progress import to_stderr
 
 
 def main(name: str) -> int:
     """The exit code; what keeps it from being run is one line on stderr."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ginkgo_site.settings")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    threading.Thread(target=_tied, name="bench_tied", daemon=True).start()
+    attend()
     django.setup()
     for logger in (None, "market", "scheduler", "portfolios"):
         logging.getLogger(logger).setLevel("ERROR")
@@ -36,12 +34,6 @@ def main(name: str) -> int:
         return 1
     sys.stdout.write(json.dumps(msgspec.to_builtins(outcomes)) + "\n")
     return 0
-
-
-def _tied() -> None:
-    while os.read(0, 1024):
-        continue
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

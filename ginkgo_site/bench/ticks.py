@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from ginkgo_site.bench.witness import MARK
@@ -32,11 +32,31 @@ def shares(all_codes: Sequence[str], portfolios: int, each: int) -> list[list[st
     return [list(all_codes[i::step][:each]) for i in range(portfolios)]
 
 
-def walk(all_codes: Sequence[str], count: int, seed: int = 11, every: int = 0) -> Iterator[PriceUpdate]:
+def next_snapshot(now: datetime) -> datetime:
+    return now + _EVERY
+
+
+def next_minute(now: datetime) -> datetime:
+    """Of a trading session: noon and nights are left out, and weekends. What was bought can soon be sold."""
+    later = now + timedelta(minutes=1)
+    if later.time() == time(3, 30):
+        return later + timedelta(minutes=90)
+    if later.time() < time(7):
+        return later
+    return now.replace(hour=1, minute=30) + timedelta(days=3 if now.weekday() == 4 else 1)
+
+
+def walk(
+    all_codes: Sequence[str],
+    count: int,
+    seed: int = 11,
+    every: int = 0,
+    after: Callable[[datetime], datetime] = next_snapshot,
+) -> Iterator[PriceUpdate]:
     """`count` ticks, one code after the other, round after round: each price a random walk in steps of 0.01.
 
-    With `every` they are as a witness wants them: numbered by code, and of each code one in `every` marked. Those of a
-    portfolio's share that are marked in one round lie evenly spread over it.
+    `after` tells the time of the next round. With `every` they are as a witness wants them: numbered by code, and of
+    each code one in `every` marked; those of one share that are marked in a round are evenly spread over it.
     """
     rng = random.Random(seed)
     cents = [rng.randint(500, 20_000) for _ in all_codes]
@@ -72,7 +92,7 @@ def walk(all_codes: Sequence[str], count: int, seed: int = 11, every: int = 0) -
                 ask_volume=MARK if marked else 500,
             )
         made += len(all_codes)
-        now += _EVERY
+        now = after(now)
 
 
 def trend_follow(wanted: Sequence[str], short: int = 20, long: int = 60) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 from collections import Counter
+from datetime import UTC, datetime
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from ginkgo_site.bench import (
     proof,
     routing,
     ticks,
+    trend,
     witness,
 )
 from ginkgo_site.bench.answers import Answers, Arrival
@@ -220,6 +222,27 @@ def test_each_code_of_a_witness_is_marked_in_turn_and_each_portfolio_at_a_steady
     assert len(marked) == len(share) * 2
     assert max(after - before for before, after in pairwise(marked)) <= 2 * 10 * every
     assert Counter(market[at].code for at in marked) == dict.fromkeys(share, 2)
+
+
+def test_minutes_pass_in_trading_sessions_only() -> None:
+    friday = datetime(2026, 11, 20, 3, 29, tzinfo=UTC)
+    noon = ticks.next_minute(friday)
+    assert (noon.weekday(), noon.hour, noon.minute) == (4, 5, 0)
+    monday = ticks.next_minute(friday.replace(hour=6, minute=59))
+    assert (monday.weekday(), monday.hour, monday.minute) == (0, 1, 30)
+
+
+def test_a_series_is_flat_if_it_grows_no_more_than_it_fluctuates() -> None:
+    seconds = [5.0 * n for n in range(720)]
+    calm = [200 + n % 7 * 0.5 for n in range(720)]
+    leak = [value + at / 3600 * 10 for value, at in zip(calm, seconds, strict=True)]
+
+    assert trend.of(seconds, calm).flat
+    found = trend.of(seconds, leak)
+    assert not found.flat
+    assert (found.per_hour, found.level) == (pytest.approx(10, abs=0.5), pytest.approx(206.5, abs=1))
+    with pytest.raises(ValueError, match="too few"):
+        trend.of(seconds[:20], calm[:20])
 
 
 def _witness(codes: tuple[str, ...]) -> Portfolio:
