@@ -25,7 +25,13 @@ __all__ = ["PROJECT", "Config", "ConfigurationError", "load"]
 
 _PREFIX = "GINKGO_"
 _FILE = "_file"
-_NOT_CONFIGURATION = {"GINKGO_HOME", "GINKGO_CONFIG_DIR", "GINKGO_OVERRIDES", "GINKGO_TEST_SERVERS"}
+_NOT_CONFIGURATION = {
+    "GINKGO_HOME",
+    "GINKGO_CONFIG_DIR",
+    "GINKGO_OVERRIDES",
+    "GINKGO_TEST_SERVERS",
+    "GINKGO_SOAK_MINUTES",
+}
 # What each file may hold: all of it, or the one section it is named for.
 _FILES = {"config.yaml": None, "data_sources.yml": "sources", "brokers.yml": "brokers"}
 
