@@ -13,7 +13,7 @@ import msgspec
 from django.conf import settings
 
 from market import pretrade
-from market.engine.account import Account, Commitments, Pending
+from market.engine.account import Account, Commitments, Pending, cash_held
 from portfolios.kernel.events import Feedback
 from portfolios.kernel.money import to_units
 from portfolios.kernel.orders import Order
@@ -47,6 +47,7 @@ class EngineGate:
         while self._recent and self._recent[0] <= order.timestamp - _MINUTE:
             self._recent.popleft()
         rules = portfolio.rules
+        self._account.mark(portfolio.price_of)
         price = portfolio.price_of(order.code)
         quote = pretrade.Quote(price, order.timestamp) if price else None
         around = pretrade.Surroundings(
@@ -67,7 +68,9 @@ class EngineGate:
         if reason is None:
             reserved = pretrade.reservation(order, quote, rules)
             session = rules.order_session(order.timestamp).ordinal
-            pending = Pending(order.code, order.direction, order.volume, reserved, session)
+            held, margin_rate = self._account.held(order.code), rules.margin_rate(order.code)
+            cash = cash_held(order.direction, reserved, margin_rate, held)
+            pending = Pending(order.code, order.direction, order.volume, reserved, session, cash)
             self._open[order.order_id] = order, pending
         return reason
 
@@ -81,9 +84,12 @@ class EngineGate:
             session = self._portfolio.rules.session_at(feedback.timestamp).ordinal
             fees = sum(to_units(each) for each in (feedback.commission, feedback.tax) if each is not msgspec.UNSET)
             amount = to_units(feedback.filled_amount) if feedback.filled_amount is not msgspec.UNSET else 0
-            self._account.book(order.code, order.direction, feedback.filled_volume, amount, fees, session)
+            rules = self._portfolio.rules
+            contract = rules.multiplier(order.code), rules.margin_rate(order.code)
+            self._account.book(order.code, order.direction, feedback.filled_volume, amount, fees, session, *contract)
             remaining = pending.remaining - feedback.filled_volume
             reserved = pending.reserved * remaining // pending.remaining
-            self._open[order.order_id] = order, pending._replace(remaining=remaining, reserved=reserved)
+            cash = pending.cash * remaining // pending.remaining
+            self._open[order.order_id] = order, pending._replace(remaining=remaining, reserved=reserved, cash=cash)
         if feedback.event_type in _OVER:
             del self._open[feedback.order_id]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from market.engine.account import Account, Commitments
+from market.engine.account import Account, Commitments, cash_held
 from portfolios.kernel.codes import fault_of
 from portfolios.kernel.money import to_units
 from portfolios.kernel.orders import BUY, Order
@@ -202,9 +202,14 @@ def _account(value: int, shared: Shared | None) -> str | None:
 
 
 def _cash(order: Order, value: int, session: Session, around: Surroundings) -> str | None:
-    if order.direction != BUY:
+    rules = around.rules
+    assert rules is not None
+    margin_rate = rules.margin_rate(order.code)
+    if not margin_rate and order.direction != BUY:
         return None
-    assert around.rules is not None
-    free = around.account.cash - around.commitments.cash()
-    needed = value + _fees(order, value, session, around.rules) if value else 1
+    held = around.account.held(order.code)
+    if margin_rate and held * order.direction < 0 and order.volume <= abs(held):
+        return None  # it frees margin
+    free = around.account.available - around.commitments.cash()
+    needed = cash_held(order.direction, value, margin_rate, 0) + _fees(order, value, session, rules) if value else 1
     return "insufficient_cash" if needed > free else None

@@ -18,7 +18,7 @@ from nodes.subscription import Item, Position
 from portfolios.checkpoints import Loaded, Offsets, Save
 from portfolios.kernel.config import ConfigErrors, parse
 from portfolios.kernel.events import Event
-from portfolios.kernel.money import to_units
+from portfolios.kernel.money import to_decimal, to_units
 from portfolios.kernel.orders import Intent
 from portfolios.kernel.portfolio import FeedbackGap, Portfolio
 from portfolios.kernel.rules.base import MarketRules
@@ -131,6 +131,7 @@ class Runtime:
                 continue
             try:
                 row = self._ledger_row(event) if event.__class__ is Feedback else None  # type: ignore[arg-type]
+                cash = self.portfolio.cash if row is not None else 0
                 intents = apply(event, cause)
             except FeedbackGap:
                 raise
@@ -139,6 +140,8 @@ class Runtime:
             if intents:
                 self.intents.extend(intents)
             if row is not None:
+                # What it did to the cash, not what it cost: of futures only profit and fees are paid.
+                row.cash_change = to_decimal(self.portfolio.cash - cash)
                 self.ledger.append(row)
             applied += 1
         self.applied += applied
@@ -152,10 +155,12 @@ class Runtime:
             self.portfolio.pseq = event.pseq
 
     def _ledger_row(self, feedback: Feedback) -> LedgerEntry | None:
-        """The row of a fill that is about to be applied, for the checkpoint that will contain it."""
+        """The row of a fill that is about to be applied, for the checkpoint that will contain it.
+
+        What it does to the cash is known when it is applied.
+        """
         if feedback.fill_id is UNSET or feedback.pseq <= self.portfolio.pseq:
             return None
-        amount, fees = _exact(feedback.filled_amount), _exact(feedback.commission) + _exact(feedback.tax)
         assert isinstance(feedback.direction, int)
         return LedgerEntry(
             portfolio_id=self.portfolio_id,
@@ -165,8 +170,8 @@ class Runtime:
             direction=feedback.direction,
             volume=int(feedback.filled_volume),  # type: ignore[arg-type]
             price=_exact(feedback.filled_price),
-            fees=fees,
-            cash_change=-feedback.direction * amount - fees,
+            fees=_exact(feedback.commission) + _exact(feedback.tax),
+            cash_change=_exact(feedback.filled_amount),  # one that no column holds raises here
             event_time=feedback.timestamp,
         )
 

@@ -15,12 +15,13 @@ from typing import Any
 
 from django.db.models import OuterRef, Subquery
 
-from market.engine.account import Account, Commitments, Pending
+from market.engine.account import Account, Commitments, Pending, cash_held
 from market.engine.rulebook import Rulebook
 from market.models import Fill, Order
 from market.models.order import OrderState
 from market.pretrade import Shared
 from portfolios.kernel.money import to_units
+from portfolios.kernel.rules import MarketRules
 from portfolios.models import LedgerEntry, Portfolio
 
 OPEN = (OrderState.NEW, OrderState.SENDING, OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
@@ -104,20 +105,22 @@ class Books:
             id_, code, direction, volume, amount, commission, tax, at = row
             session = rules.session_at(at).ordinal if rules is not None else at.date().toordinal()
             fees = to_units(commission) + to_units(tax)
-            known.account.book(code, direction, volume, to_units(amount), fees, session)
+            known.account.book(code, direction, volume, to_units(amount), fees, session, *_contract(rules, code))
             known.last_fill = id_
         if profile.adjusted > known.last_adjustment:
-            self._adjust(profile.portfolio_id, known)
+            self._adjust(profile.portfolio_id, known, rules)
         self._known[profile.portfolio_id] = known
         return known.account
 
     @staticmethod
-    def _adjust(portfolio_id: str, known: _Remembered) -> None:
+    def _adjust(portfolio_id: str, known: _Remembered, rules: MarketRules | None) -> None:
         new = LedgerEntry.objects.filter(
             portfolio_id=portfolio_id, adjustment__isnull=False, id__gt=known.last_adjustment
         ).order_by("id")
-        for id_, cash, code, direction, volume in new.values_list("id", "cash_change", "code", "direction", "volume"):
-            known.account.adjust(to_units(cash), code, direction * volume)
+        columns = ("id", "cash_change", "code", "direction", "volume", "price")
+        for id_, cash, code, direction, volume, price in new.values_list(*columns):
+            contract = _contract(rules, code)
+            known.account.adjust(to_units(cash), code, direction * volume, to_units(price), *contract)
             known.last_adjustment = id_
 
     def commitments(self, profiles: dict[str, Profile]) -> dict[str, Commitments]:
@@ -151,7 +154,15 @@ class Books:
         reserved = to_units(order.reserved) * remaining // order.volume if order.volume else 0
         rules = self.rulebook(profile.market)
         session = rules.order_session(order.event_time).ordinal if rules is not None else 0
-        return Pending(order.code, order.direction, remaining, reserved, session)
+        _, margin_rate = _contract(rules, order.code)
+        held = self.account(profile).held(order.code) if margin_rate else 0
+        cash = cash_held(order.direction, reserved, margin_rate, held)
+        return Pending(order.code, order.direction, remaining, reserved, session, cash)
+
+
+def _contract(rules: MarketRules | None, code: str) -> tuple[int, int]:
+    """Its multiplier and margin rate."""
+    return (1, 0) if rules is None or not code else (rules.multiplier(code), rules.margin_rate(code))
 
 
 def _limits(rate: int | None, value: Decimal | None, turnover: Decimal | None) -> Shared | None:

@@ -188,11 +188,13 @@ class Intake:
         rules = self._books.rulebook(profile.market)
         asked = as_kernel(order)
         quote = self._market.quote(order.code)
+        account = self._books.account(profile)
+        account.mark(self._price_of)
         around = pretrade.Surroundings(
             on=known.on,
             market=profile.market,
             rules=rules,
-            account=self._books.account(profile),
+            account=account,
             commitments=known.commitments[order.portfolio_id],
             limits=self._limits,
             recent_orders=known.recent[order.portfolio_id],
@@ -207,6 +209,10 @@ class Intake:
         if reason is None and rules is not None:
             order.reserved = to_decimal(pretrade.reservation(asked, quote, rules))
         return reason
+
+    def _price_of(self, code: str) -> int | None:
+        quote = self._market.quote(code)
+        return None if quote is None else quote.price
 
     def _shared(self, order: kernel.Order, profile: Profile, known: _Known, now: datetime) -> pretrade.Shared | None:
         """What the account's portfolios have used of its limits; those of other engines as of their last commit."""

@@ -43,7 +43,7 @@ def around(cash: float = 1_000_000, held: dict[int, int] | None = None, **change
 
 
 def pending(direction=1, remaining=100, reserved=1000 * UNIT) -> Commitments:
-    return Commitments([Pending(CODE, direction, remaining, reserved, TODAY)])
+    return Commitments([Pending(CODE, direction, remaining, reserved, TODAY, reserved if direction == 1 else 0)])
 
 
 SELL = {"direction": -1}
