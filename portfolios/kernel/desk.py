@@ -15,15 +15,16 @@ from portfolios.kernel.config import PortfolioConfig
 from portfolios.kernel.events import Cause, PriceUpdate
 from portfolios.kernel.journal import Journal
 from portfolios.kernel.ledger import Ledger
-from portfolios.kernel.money import to_units
+from portfolios.kernel.money import ceil_to, to_float, to_units
 from portfolios.kernel.orders import BUY, SELL, Cancel, Intent, Order, order_id
 from portfolios.kernel.rules.base import MarketRules, Session
 from portfolios.kernel.signals import Decision, DecisionKind, Signal
 from portfolios.kernel.state import OpenCancel
 from portfolios.kernel.watch import Watch
 
-UNBOUNDED_MARGIN = 0.1
-"""What an opening order holds back beyond the price where no limit bounds it, as a share."""
+COLLAR = 0.1
+"""Where no limit bounds the price: how much dearer than the last price an opening order may trade, as a share. A buy is
+sent as a limit order there, as brokers do of market orders, so that what it holds back always suffices."""
 
 _PPM = 1_000_000
 
@@ -256,12 +257,13 @@ class Desk:
         if cap is not None:
             most = cap // (price * self._rules.multiplier(code))
             volume = self._shrunk(watch, tick, signal, volume, most, *capped_by)
-        session, worst = self._worst(watch, tick, price)
+        session, worst, bounded = self._worst(watch, tick, price)
         affordable = self._affordable(code, worst, session, volume)
         volume = self._shrunk(watch, tick, signal, volume, affordable, "portfolio", "there is no cash for more")
         if volume > 0:
             freeze = self._cost_bound(code, worst, volume, session)
-            self._order(watch, occasion, direction, volume, freeze, self._strategy_name, signal.reason)
+            collar = None if bounded or direction != BUY else worst
+            self._order(watch, occasion, direction, volume, freeze, self._strategy_name, signal.reason, collar)
 
     def _shrunk(
         self, watch: Watch, tick: PriceUpdate, signal: Signal, volume: int, most: int, source: str, reason: str
@@ -277,15 +279,19 @@ class Desk:
     def _is_opening(self, code: str) -> bool:
         return any(each.order.code == code and not each.closes for each in self._ledger.orders.values())
 
-    def _worst(self, watch: Watch, tick: PriceUpdate, price: int) -> tuple[Session, int]:
-        """The order's session and the highest price, in units, at which a market order can trade in it."""
+    def _worst(self, watch: Watch, tick: PriceUpdate, price: int) -> tuple[Session, int, bool]:
+        """The order's session, the highest price, in units, at which it may trade in it, and whether the exchange sees
+        to that by its limits."""
         session = self._rules.order_session(tick.timestamp)
         if session.ordinal != watch.day or watch.prev_close is None:
             base = price
         else:
             base = to_units(watch.prev_close)
         limits = self._rules.limits(watch.code, base, session.day, watch.st)
-        return session, limits[1] if limits is not None else int(price * (1 + UNBOUNDED_MARGIN))
+        if limits is not None:
+            return session, limits[1], True
+        collar = int(price * (1 + COLLAR))
+        return session, ceil_to(collar, self._rules.tick_size(watch.code, session.day, collar)), False
 
     def _cost_bound(self, code: str, worst: int, volume: int, session: Session) -> int:
         """Cash that opening `volume` at the worst price takes at most: its price, or its margin, and fees."""
@@ -332,8 +338,10 @@ class Desk:
         freeze: int | None,
         source: str,
         reason: str,
+        price: int | None = None,
     ) -> None:
-        """A market order; `freeze` is the cash it holds back, None for one that closes a position."""
+        """An order, at the market or, with a `price` in units, at most at that; `freeze` is the cash it holds back,
+        None for one that closes a position."""
         cause = occasion.cause
         name = f"{cause.topic}:{cause.partition}:{cause.offset}:{len(occasion.intents)}"
         order = Order(
@@ -341,9 +349,9 @@ class Desk:
             portfolio_id=self._portfolio_id,
             code=watch.code,
             direction=direction,
-            order_type="market",
+            order_type="market" if price is None else "limit",
             volume=volume,
-            price=None,
+            price=None if price is None else to_float(price),
             cause=name,
             timestamp=occasion.tick.timestamp,
         )

@@ -79,8 +79,8 @@ class Unruly(Market):
         assert portfolio.total_value == self.cash + value
         if not rules.shorting:
             assert portfolio.cash == self.cash
-        if rules.market == "cn":
-            # Where a limit bounds what a buy can cost, what is held back for it always suffices.
+        if not rules.shorting:
+            # The exchange's limits, or the order's own, bound what a buy can cost: what is held back always suffices.
             assert portfolio.cash >= portfolio.frozen >= 0
         assert portfolio.initial_cash + portfolio.realised + portfolio.unrealised == portfolio.total_value
         assert portfolio.available_cash >= 0
@@ -105,7 +105,9 @@ def walk(market: Unruly, name: str, length: int) -> None:
             at = midnight + timedelta(hours=OPENING[name], days=3 if at.weekday() == 4 else 1)
             closes = dict(prices)
         code = chance.choice(MARKETS[name])
-        prices[code] = round(max(prices[code] * (1 + chance.gauss(0, 0.02)), 2.0), 2)
+        # Now and then a jump that no order allows for, where no limit forbids it.
+        jump = chance.choice([0.7, 1.3]) if name != "cn" and chance.random() < 0.05 else 1.0
+        prices[code] = round(max(prices[code] * (1 + chance.gauss(0, 0.02)) * jump, 2.0), 2)
         volume = chance.choice([None, 100, 700])
         market.show(tick(prices[code], at, code, volume=volume, prev_close=closes[code]))
         market.cancel_one()

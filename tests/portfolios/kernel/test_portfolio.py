@@ -461,3 +461,18 @@ def test_a_fill_without_its_figures_is_an_error_and_not_half_booked():
     with pytest.raises(ValueError, match="without its figures"):
         market.answer("order_filled", market.orders[0].order_id, close_of(4))
     assert market.portfolio.snapshot() == before
+
+
+@pytest.mark.parametrize(("market", "code"), [("hk", "00700.HK"), ("us", "AAPL.US")])
+def test_where_no_limit_bounds_the_price_a_buy_is_bounded_by_its_own_and_rests_when_the_price_jumps(market, code):
+    scene = Market(config(sizer_params={"amount": 10_000_000}, codes=[code]), cash=100_000, rules=rules_for(market))
+    scene.closes(DOWN_UP, code)
+    (order,) = scene.orders
+    assert (order.order_type, order.price) == ("limit", pytest.approx(DOWN_UP[-1] * 1.1, abs=0.02))
+    held_back = scene.portfolio.frozen
+    assert 0 < held_back <= to_units(100_000)
+    scene.closes([DOWN_UP[-1] * 1.2], code, start=len(DOWN_UP))
+    assert scene.fills == []  # too dear: it waits for its session to end
+    scene.closes([DOWN_UP[-1] * 1.2], code, start=len(DOWN_UP) + 1)
+    assert len(scene.expired) == 1
+    assert (scene.portfolio.frozen, scene.portfolio.cash) == (0, to_units(100_000))
