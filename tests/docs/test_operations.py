@@ -228,7 +228,7 @@ def _back_up_and_restore(site: Site) -> None:
     assert "all books agree" in site.first.ginkgo(_command("ginkgo reconcile"))
     restored = site.fills()
     # 6. trading again: new answers are booked, under numbers that the lost time had used too.
-    for line in ("ginkgo engine start", 'ginkgo portfolio start "My trend"'):
+    for line in ("ginkgo engine start --yes", 'ginkgo portfolio start "My trend"'):
         assert line in commands(DOCUMENT)
         site.first.ginkgo(line)
     eventually(lambda: site.fills() >= restored + 3, _PATIENCE, 1, saying="fills after the restoration")

@@ -29,7 +29,7 @@ from market import topics
 from tests.support import eventually, stack
 from tests.support.stack import RunningStack, running_stack
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
 
 NODES = ("execution_node_001", "execution_node_002")
 # As the quickstart writes it, and the codes that it forgot.
@@ -138,7 +138,7 @@ def _cluster(home: Path) -> Iterator[Quickstart]:
                 "livecore", "livecore", "start", "--kafka-bootstrap-servers", running.kafka,
                 "--data-source", "sample", "--broker-type", "simulation",
             )  # fmt: skip
-            eventually(lambda: _answers(here.web), 60, saying="the web")
+            eventually(lambda: _answers(here.web), 120, saying="the web")
             yield here
         finally:
             here.close()
@@ -165,7 +165,7 @@ def quickstart(home: Path) -> Iterator[Quickstart]:
             "--initial-cash", "100000", "--config", str(home / "first.json"), "--start", "--json",
         )  # fmt: skip
         here.portfolio = json.loads(found)["id"]
-        eventually(lambda: here.runs_on(NODES[0]), 60, 0.5, saying="the portfolio running on the first node")
+        eventually(lambda: here.runs_on(NODES[0]), 120, 0.5, saying="the portfolio running on the first node")
         yield here
 
 
@@ -237,12 +237,12 @@ def test_scenario_2_status_and_positions_are_the_same_by_http_and_by_command(qui
 
 def test_scenario_3_a_portfolio_is_moved_by_hand(quickstart: Quickstart) -> None:
     quickstart.worker(NODES[1])
-    eventually(lambda: NODES[1] in _nodes(quickstart), 40, 0.5, saying="the second node")
+    eventually(lambda: NODES[1] in _nodes(quickstart), 90, 0.5, saying="the second node")
     wanted = {"portfolio_id": quickstart.portfolio, "source_node": NODES[0], "target_node": NODES[1]}
     answer = quickstart.http("POST", "/api/schedule/migrate", wanted)
     assert answer == {"success": True, "status": "migrating", "estimated_time": answer["estimated_time"], **wanted}
     assert 0 < answer["estimated_time"] <= 30
-    eventually(lambda: quickstart.runs_on(NODES[1]), 30, 0.5, saying="it running on the second node")
+    eventually(lambda: quickstart.runs_on(NODES[1]), 60, 0.5, saying="it running on the second node")
 
 
 def test_scenario_4_alerts_of_a_time(quickstart: Quickstart) -> None:
@@ -275,25 +275,25 @@ def test_scenario_5_nodes_leave_and_come_back_and_the_portfolio_is_always_somewh
     here = quickstart
     if NODES[1] not in here.processes:
         here.worker(NODES[1])
-    eventually(lambda: set(NODES) <= _nodes(here), 40, 0.2, saying="both nodes")
+    eventually(lambda: set(NODES) <= _nodes(here), 90, 0.2, saying="both nodes")
     where = here.status()["node_id"]
     (other,) = set(NODES) - {where}
     assert here.redis().get(f"heartbeat:node:{where}")
     # Ctrl-C: it leaves in order, and nobody waits for its heartbeat to end.
     here.processes[where].send_signal(signal.SIGINT)
-    eventually(lambda: here.runs_on(other), 60, 0.5, saying="it running on the other node")
+    eventually(lambda: here.runs_on(other), 90, 0.5, saying="it running on the other node")
     assert here.processes[where].wait(40) == 0
     here.worker(where)
-    eventually(lambda: where in _nodes(here), 40, 0.2, saying="the node seen again")
+    eventually(lambda: where in _nodes(here), 90, 0.2, saying="the node seen again")
     # kill -9: heard of only by its silence, 30 s.
     begun = time.monotonic()
     here.processes[other].kill()
-    eventually(lambda: here.runs_on(where), 60, 0.5, saying="it running on the node that came back")
-    assert time.monotonic() - begun < 60
+    eventually(lambda: here.runs_on(where), 90, 0.5, saying="it running on the node that came back")
+    assert 20 < time.monotonic() - begun < 90
     found = here.http("GET", "/api/alerts?limit=50")["alerts"]
     assert [a for a in found if a["alert_type"] == "node_offline" and other in a["message"]]
     here.worker(other)
-    eventually(lambda: set(NODES) <= _nodes(here), 40, 0.5, saying="both nodes again")
+    eventually(lambda: set(NODES) <= _nodes(here), 90, 0.5, saying="both nodes again")
 
 
 @pytest.mark.slow

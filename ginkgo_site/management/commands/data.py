@@ -75,7 +75,7 @@ class Command(TyperCommand):
         )
         for name, portfolio_id in done.stopped:
             sys.stdout.write(f"stopped: {portfolio_id}  {name}\n")
-        sys.stdout.write("compare the books with the broker's, then: ginkgo engine start, ginkgo portfolio start …\n")
+        sys.stdout.write("compare the books with the broker's, then: ginkgo engine start --yes, ginkgo portfolio start …\n")
         return None
 
     @command(name="seed")
