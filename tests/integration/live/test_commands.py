@@ -38,7 +38,7 @@ def celery(node: NodeProcess, command_type: str, target: str, queue: str = "", *
 
 
 def kafka(
-    cluster: Cluster, command_type: str, target: str, command_id: str = "", age: float = 0.0,
+    cluster: Cluster, command_type: str, target: str, /, command_id: str = "", age: float = 0.0,
     topic: str = topics.CONTROL_COMMANDS, **params: Any,
 ) -> str:  # fmt: skip
     command = ControlCommand(
@@ -149,7 +149,7 @@ def test_a_broker_killed_flushed_and_replayed_changes_nothing_in_the_end(
     rows = {one: eventually(lambda one=one: fate(cluster, one), saying="each executed") for one in ids}
     end = cluster.publish([tick(n, code) for n in range(20)])
 
-    server = stack.processes().get("redis")
+    server = stack.processes().get("valkey")
     if server is not None:  # a given one is not ours to kill
         os.kill(server, signal.SIGKILL)
         eventually(lambda: answers(cluster.redis), timeout=30, saying="its successor")
