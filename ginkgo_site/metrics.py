@@ -1,23 +1,26 @@
 """What Prometheus is told: the platform as MySQL and Redis have it at this moment. No process is asked.
 
 Every numeric field of `node:metrics:{id}` becomes `ginkgo_node_<field>`, so that what a node measures anew is there at
-once. Counters live in MySQL, so they survive restarts of every process; they fall only when rows are pruned.
+once. Counters live in MySQL, histograms in Redis, so they survive restarts of every process; counters fall only when
+rows are pruned.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Max, Min, OuterRef, Subquery, Sum
+import redis
+from django.db.models import Count, Max, Min, Sum
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 
-from ginkgo_site import status
+from ginkgo_site import histograms, status
 from market.engine import status as engine
 from market.models import FencedMessage, Fill, Mismatch, Order, OutboxMessage
 from market.models.reconciliation import MismatchState
@@ -27,6 +30,8 @@ from portfolios.models import Assignment, Checkpoint, Command, Portfolio
 from portfolios.models.portfolio import DesiredState, Status
 from scheduler import views_data
 from scheduler.models import Plan
+
+log = logging.getLogger(__name__)
 
 _STATES = ("running", "stopped", "down", "unknown")
 _ALIVE = frozenset({"running", "online", "draining", "drained", "starting", "stopping", "unhealthy", "fenced"})
@@ -51,9 +56,6 @@ _NODE: dict[str, tuple[str, str, str]] = {
     "lag_seconds": ("ginkgo_node_lag_seconds", "gauge", "Of the partition that is furthest behind"),
     "uptime": ("ginkgo_node_uptime_seconds", "gauge", "Since it started"),
 }
-_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_RECENT = timedelta(minutes=5)
-_SAMPLE = 1000
 FAILOVER = "failover"
 
 
@@ -160,7 +162,7 @@ def _scheduler(now: datetime) -> Iterator[Metric]:
     for kind, state, number in recent.values_list("command_type", "state").annotate(Count("pk")):
         commands.add_metric([kind, state], number)
     yield commands
-    yield _histogram("ginkgo_reload_seconds", "Reloads of the last five minutes, from command to done", _reloads(now))
+    yield from _histogram("ginkgo_reload_seconds", "Of reloads: from the command to its end", "reload", now)
 
 
 def _engine(now: datetime) -> Iterator[Metric]:
@@ -182,27 +184,13 @@ def _engine(now: datetime) -> Iterator[Metric]:
     yield _gauge("ginkgo_mismatches", words, numbers["mismatches"])
     yield _gauge("ginkgo_open_orders", "Neither filled nor ended", said["open_orders"])
     yield _gauge("ginkgo_unpublished_feedback", "Answers that Kafka has not taken yet", said["unpublished"])
-    words = "Orders of the last five minutes, from the engine's receipt to its first answer"
-    yield _histogram("ginkgo_order_answer_seconds", words, _answers(now))
+    words = "Of orders: from the engine's receipt to its first answer"
+    yield from _histogram("ginkgo_order_answer_seconds", words, "order_answer", now)
     oldest = OutboxMessage.objects.filter(published=False).aggregate(at=Min("created_at"))["at"]
     lag = (now - oldest).total_seconds() if oldest is not None else 0.0
     yield _gauge("ginkgo_outbox_lag_seconds", "Age of the oldest answer that is not published", lag)
     wanted = counts(wanted=Portfolio.objects.filter(desired_state=DesiredState.RUNNING))["wanted"]
     yield _gauge("ginkgo_portfolios_wanted", "That are to run", wanted)
-
-
-def _answers(now: datetime) -> list[float]:
-    first = OutboxMessage.objects.filter(order_id=OuterRef("order_id")).order_by().values("order_id")
-    answered = Subquery(first.annotate(at=Min("created_at")).values("at"))
-    recent = Order.objects.filter(received_at__gte=now - _RECENT).annotate(answered=answered)
-    found = recent.order_by("-received_at").values_list("received_at", "answered")[:_SAMPLE]
-    return [max(0.0, (at - received).total_seconds()) for received, at in found if at is not None]
-
-
-def _reloads(now: datetime) -> list[float]:
-    done = Command.objects.filter(command_type="portfolio.reload", state="done", finished_at__gte=now - _RECENT)
-    found = done.order_by("-created_at").values_list("created_at", "finished_at")[:_SAMPLE]
-    return [max(0.0, (finished - created).total_seconds()) for created, finished in found if finished is not None]
 
 
 class Tally:
@@ -238,11 +226,19 @@ def _counter(name: str, words: str, value: float) -> Metric:
     return CounterMetricFamily(name, words, value=float(value))
 
 
-def _histogram(name: str, words: str, values: list[float]) -> Metric:
-    """Of a moving window, so `rate()` of it means nothing: use its buckets as they are."""
-    buckets = [(str(edge), float(sum(1 for v in values if v <= edge))) for edge in _BUCKETS]
-    buckets.append(("+Inf", float(len(values))))
-    return HistogramMetricFamily(name, words, buckets=buckets, sum_value=sum(values))
+_SINCE = {"reload": histograms.reloads, "order_answer": histograms.answers}
+
+
+def _histogram(name: str, words: str, kept: str, now: datetime) -> Iterator[Metric]:
+    """Nothing while Redis, which keeps the counts, is away: zeros would be a lie."""
+    try:
+        found = histograms.advance(livestate.client(timeout=1.0), kept, _SINCE[kept], now)
+    except (redis.RedisError, livestate.RedisUnavailable) as error:
+        log.info("The metric %s is left out: %s", name, error)
+        return
+    edges = [*map(str, histograms.EDGES), "+Inf"]
+    buckets = [(edge, float(number)) for edge, number in zip(edges, found.buckets, strict=True)]
+    yield HistogramMetricFamily(name, words, buckets=buckets, sum_value=found.total)
 
 
 def _number(text: str | None) -> float | None:
