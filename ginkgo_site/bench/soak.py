@@ -23,6 +23,7 @@ from ginkgo_site.bench.programs import attend
 
 RATE = 5_000
 EVERY_S = 5.0
+_AVERAGES = (5, 20)
 _MB = 1_048_576
 _SETTLE_S = 120.0
 
@@ -34,7 +35,7 @@ def main(minutes: float) -> dict[str, Any]:
     from portfolios import livestate
 
     ground.prepare()
-    placed = ground.place(ticks.shares(ticks.codes(), 10, 500)[:5])
+    placed = ground.place(ticks.shares(ticks.codes(), 10, 500)[:5], *_AVERAGES)
     # The log is not what is measured, and an hour of it is large.
     ground.keep_little()
 

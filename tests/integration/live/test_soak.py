@@ -26,7 +26,7 @@ def soak() -> dict[str, Any]:
     with servers.running() as env:
         said = attended("the soak", module("ginkgo_site.bench.soak", str(MINUTES)), MINUTES * 60 + 600, env)
     found: dict[str, Any] = json.loads(said)
-    begin = found["seconds"][-1] / 5
+    begin = found["seconds"][-1] / 5  # three minutes of fifteen
     kept = [number for number, at in enumerate(found["seconds"]) if at >= begin]
     for name in PROCESSES:
         for what, values in found[name].items():
