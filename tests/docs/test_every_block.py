@@ -60,6 +60,7 @@ ELSEWHERE = {
     "docker ": "needs Docker",
     "kubectl ": "needs a cluster",
     "systemctl ": "needs systemd as the machine's first process",
+    "ginkgo mysql status": "tests/docs/test_operations.py (slow), and tests/ginkgo_site/test_cli.py",
     "mysql": "tests/docs/test_operations.py, on a MariaDB (slow)",
     "ginkgo data restored": "tests/docs/test_operations.py (slow)",
     "ginkgo parity": "tests/integration/live/test_parity.py",

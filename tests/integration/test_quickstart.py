@@ -29,7 +29,7 @@ from market import topics
 from tests.support import eventually, stack
 from tests.support.stack import RunningStack, running_stack
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 NODES = ("execution_node_001", "execution_node_002")
 # As the quickstart writes it, and the codes that it forgot.
@@ -223,6 +223,7 @@ def test_scenario_1_a_new_configuration_is_answered_and_runs(quickstart: Quickst
     assert found["config"]["sizer"]["name"] == "FixedAmountSizer"
 
 
+@pytest.mark.slow
 def test_scenario_2_status_and_positions_are_the_same_by_http_and_by_command(quickstart: Quickstart) -> None:
     by_command = json.loads(quickstart.ginkgo("portfolio", "status", quickstart.portfolio, "--json"))
     by_http = quickstart.status()
@@ -290,8 +291,12 @@ def test_scenario_5_nodes_leave_and_come_back_and_the_portfolio_is_always_somewh
     here.processes[other].kill()
     eventually(lambda: here.runs_on(where), 90, 0.5, saying="it running on the node that came back")
     assert 20 < time.monotonic() - begun < 90
-    found = here.http("GET", "/api/alerts?limit=50")["alerts"]
-    assert [a for a in found if a["alert_type"] == "node_offline" and other in a["message"]]
+
+    def told() -> list[Any]:
+        found = here.http("GET", "/api/alerts?limit=50")["alerts"]
+        return [each for each in found if each["alert_type"] == "node_offline" and other in each["message"]]
+
+    eventually(told, 30, 0.5, saying="the alert that it is offline")
     here.worker(other)
     eventually(lambda: set(NODES) <= _nodes(here), 90, 0.5, saying="both nodes again")
 
@@ -327,6 +332,7 @@ def test_question_3_all_trading_is_stopped(quickstart: Quickstart) -> None:
     assert quickstart.http("GET", "/api/engine/live/status")["switch"] == "on"
 
 
+@pytest.mark.slow
 def test_livecore_refuses_what_it_does_not_have(home: Path) -> None:
     done = stack.run(home, "livecore", "start", "--data-source", "nothing")
     assert done.returncode == 1
