@@ -22,6 +22,7 @@ import msgspec
 from market import pretrade, switch
 from market.engine.account import Commitments
 from market.engine.books import Books, Profile
+from market.engine.causes import Causes
 from market.engine.feedback import Answers, tell_again
 from market.engine.transactions import writing
 from market.messages import OrderCancel, OrderMessage, OrderSubmission, encode, id_of
@@ -92,8 +93,12 @@ class _Known:
 class Intake:
     """`broker` is the name that goes into the books."""
 
-    def __init__(self, books: Books, limits: pretrade.Limits, market: Market, broker: str) -> None:
+    def __init__(
+        self, books: Books, limits: pretrade.Limits, market: Market, broker: str, causes: Causes | None = None
+    ) -> None:
+        """`causes`: where the price behind an order is found, when the market has seen none of its code."""
         self._books = books
+        self._causes = causes
         self._limits = limits
         self._market = market
         self._broker = broker
@@ -104,6 +109,9 @@ class Intake:
         What came `straight` from a node is owed to the log from then on.
         """
         sound = [message for message in messages if fault(message) is None]
+        if self._causes is not None and not straight:  # those come because the log does not answer
+            orders = [each for each in sound if isinstance(each, OrderSubmission) and each.price is None]
+            self._causes.learn(each for each in orders if self._market.quote(each.code) is None)
         with writing():
             # The locks first: an epoch read before waiting for one could be stale when it is had.
             answers = Answers(message.portfolio_id for message in sound)
@@ -187,7 +195,7 @@ class Intake:
     ) -> str | None:
         rules = self._books.rulebook(profile.market)
         asked = as_kernel(order)
-        quote = self._market.quote(order.code)
+        quote = self._quote(order.code)
         account = self._books.account(profile)
         account.mark(self._price_of)
         around = pretrade.Surroundings(
@@ -210,8 +218,12 @@ class Intake:
             order.reserved = to_decimal(pretrade.reservation(asked, quote, rules))
         return reason
 
-    def _price_of(self, code: str) -> int | None:
+    def _quote(self, code: str) -> pretrade.Quote | None:
         quote = self._market.quote(code)
+        return quote if quote is not None or self._causes is None else self._causes.quote(code)
+
+    def _price_of(self, code: str) -> int | None:
+        quote = self._quote(code)
         return None if quote is None else quote.price
 
     def _shared(self, order: kernel.Order, profile: Profile, known: _Known, now: datetime) -> pretrade.Shared | None:

@@ -13,6 +13,7 @@ from market.alerting import Alerter
 from market.brokers import UnknownBroker, make_broker
 from market.bus import bootstrap, make_consumer, make_producer
 from market.engine.books import Books
+from market.engine.causes import Causes
 from market.engine.commands import CommandDoor
 from market.engine.debt import Debt
 from market.engine.desk import Desk
@@ -66,7 +67,8 @@ class EngineService:
             max_daily_turnover=to_units(config.max_daily_turnover),
             max_order_age=config.max_order_age,
         )
-        intake = Intake(books, limits, self._broker, self._broker.name)
+        causes = Causes(lambda: make_consumer("ginkgo-causes"))
+        intake = Intake(books, limits, self._broker, self._broker.name, causes)
         desk = Desk(books, intake, self._broker, Voice(alerter), self._outbox.wake)
         self._submissions = Submissions(self._consumer, desk, mine, alerter)
         reach = self._reach = Reach(self._log, self._on_reach)

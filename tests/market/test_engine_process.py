@@ -156,6 +156,16 @@ def test_the_status_says_whether_an_engine_runs(ready, running):
     assert "running" in table and max(map(len, table.splitlines())) <= 80
 
 
+def test_an_engine_of_another_broker_does_not_start_beside_it(ready, running):
+    eventually(lambda: said("engine_status") in ("running", "stopped"), timeout=10)
+    variables = {"GINKGO_ENGINE__BROKER": "other", "GINKGO_BROKERS__OTHER__TYPE": "simulation"}
+    done = run(ready.home, "engine", "run", variables=variables)
+    assert done.returncode == 1
+    assert "an engine of broker 'simulation' runs already" in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert running[0].process.poll() is None
+
+
 def test_the_button_ends_working_orders_within_a_second_and_outlasts_a_restart(ready, running, reader):
     trader = Trader(make_portfolios(ready, 1))
     working = trader.order(order_type="limit", price=9.2)

@@ -19,6 +19,7 @@ from market import switch
 from market.brokers import UnknownBroker
 from market.brokers.port import BrokerError
 from market.bus import KafkaUnavailable
+from market.engine import alone
 from market.engine import status as live
 from market.engine.service import EngineService, supervise
 from market.stopping import stop_on_signals
@@ -57,6 +58,8 @@ class Command(TyperCommand):
         except DatabaseError as error:
             raise CommandError(f"the database is not ready ({_first(error)}): run 'ginkgo data init'") from None
         try:
+            with plain_errors():
+                alone.insist(settings.GINKGO.engine.broker, stop)
             service = EngineService()
         except (KafkaUnavailable, UnknownBroker, RuntimeError, OSError) as error:
             raise CommandError(str(error)) from None
