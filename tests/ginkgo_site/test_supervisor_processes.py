@@ -15,9 +15,11 @@ import pytest
 
 from ginkgo_site.stack import probes
 from ginkgo_site.stack.ports import Ports, is_free
+from ginkgo_site.supervisor.frozen import Frozen
 from ginkgo_site.supervisor.guard import Guard
 from ginkgo_site.supervisor.program import Program
 from ginkgo_site.supervisor.signals import Signals
+from ginkgo_site.supervisor.signs import Signs
 from ginkgo_site.supervisor.supervisor import Supervisor
 from tests.support import eventually
 
@@ -103,6 +105,21 @@ def test_when_a_child_dies_the_rest_of_its_group_goes_with_it(supervisor: Superv
     eventually(lambda: len(members(group)) == 3)
     os.kill(group, signal.SIGKILL)
     eventually(lambda: stepping(supervisor) and not members(group))
+
+
+def test_a_child_that_is_frozen_is_found_silent_killed_and_started_again(
+    supervisor: Supervisor, said: list[str], tmp_path: Path
+) -> None:
+    child = supervisor.start(program(tmp_path, "engine", "exec sleep 1000"))
+    first = child.pid
+    assert first is not None
+    frozen, signs = Frozen(ttl=0.3), Signs("redis://127.0.0.1:1/0")
+    assert frozen.judge(signs.look(supervisor.pids()), time.monotonic()) == []
+    os.kill(first, signal.SIGSTOP)
+    eventually(lambda: frozen.judge(signs.look(supervisor.pids()), time.monotonic()) == ["engine"], saying="it silent")
+    child.kill()
+    eventually(lambda: stepping(supervisor) and child.pid not in (None, first), timeout=10, saying="its next process")
+    assert any("engine ended (signal 9" in line for line in said)
 
 
 def test_stages_stop_one_after_the_other(supervisor: Supervisor, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from portfolios import livestate
+from portfolios import livestate, loads
 from scheduler.models import Node, Plan
 from tests.integration.live.scheduling import Zone, scheduled
 from tests.nodes.support import config, tick
@@ -50,6 +50,9 @@ def test_killed_it_is_succeeded_without_a_loss_and_back_it_gets_its_share(
         assert Node.objects.using(ALIAS).get(node_id=victim.node_id).state == "offline"
         reasons = [m["reason"] for p in Plan.objects.using(ALIAS)[:5] for m in p.moves if m["portfolio_id"] == lost]
     assert any(f"node {victim.node_id} is offline; {successor} is the least loaded" in reason for reason in reasons)
+
+    stayed = ours[1]
+    eventually(lambda: stayed in loads.read(cluster.redis), timeout=20, saying="its load measured where it stayed")
 
     (again,) = zone.nodes(victim.node_id)
     eventually(lambda: again.node_id in map(zone.owner, ours), timeout=30, saying="its share")

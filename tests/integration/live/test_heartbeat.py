@@ -12,7 +12,7 @@ from market.messages import InterestUpdate, NodeOnline
 from portfolios import livestate
 from tests.nodes.support import config, tick
 from tests.support import eventually
-from tests.support.cluster import Cluster, NodeProcess, system_events
+from tests.support.cluster import Cluster, NodeProcess, place_of, system_events
 
 pytestmark = pytest.mark.servers
 NewCode = Callable[..., str]
@@ -75,6 +75,30 @@ def test_its_portfolios_are_seen_as_they_are(cluster: Cluster, node: NodeProcess
     assert (datetime.now(UTC) - datetime.fromisoformat(seen["updated_at"])).total_seconds() < 5
     decisions = cluster.redis.lrange(f"portfolio:{portfolio}:decisions", 0, -1)
     assert any('"order"' in one for one in decisions)  # type: ignore[union-attr]
+
+
+def test_it_says_how_far_behind_its_slowest_portfolio_is(
+    cluster: Cluster, node: NodeProcess, new_code: NewCode
+) -> None:
+    code = new_code()
+    portfolio = cluster.portfolio(config((code,), seconds=0.15), node.node_id)
+    cluster.run(portfolio)
+    topic, partition = place_of(code)
+    seen: list[float] = []
+
+    def lag() -> tuple[int, float]:
+        said = livestate.lag_of(cluster.redis.hgetall(livestate.metrics_key(node.node_id)))  # type: ignore[arg-type]
+        return said.get(f"{topic}:{partition}", (0, 0.0))
+
+    def caught_up() -> bool:
+        messages, seconds = lag()
+        seen.append(seconds)
+        return messages == 0 and max(seen) > 0
+
+    cluster.publish([tick(n, code) for n in range(30)])
+    eventually(lambda: lag()[0] > 0, timeout=10, saying="behind")
+    eventually(caught_up, timeout=30, saying="not behind any more")
+    assert 1 <= max(seen) < 30
 
 
 def test_it_tells_feeds_what_it_wants(cluster: Cluster, node: NodeProcess, new_code: NewCode) -> None:

@@ -12,7 +12,8 @@ from tests.nodes.support import config, tick
 from tests.support import eventually
 from tests.support.cluster import Cluster
 
-pytestmark = pytest.mark.servers
+# Slow: what `make test` has of a move is in test_commands.py and in the scheduler's tests; here it is whole.
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
 NewCode = Callable[..., str]
 
 
