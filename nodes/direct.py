@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from market.alerting import Alerter
 from market.direct import MOST_MESSAGES, NO_USE
-from market.messages import OrderMessage, id_of
+from market.messages import OrderCancel, OrderMessage, id_of
 from nodes.lease import Lease
 from nodes.thread import NodeThread
 from portfolios.kernel.orders import Intent, Order
@@ -25,6 +25,7 @@ from portfolios.kernel.portfolio import Portfolio
 log = logging.getLogger(__name__)
 
 _LOOK = 0.1
+_IDLE = 1.0
 _BACK_OFF = 1.0
 _MOST = 10_000
 _LINGER = 30.0
@@ -118,7 +119,13 @@ class Straight(NodeThread):
     def delivered(self, name: str) -> None:
         """Kafka has it."""
         with self._lock:
-            self._offers.pop(name, None)
+            offer = self._offers.get(name)
+            if offer is None:
+                return
+            if isinstance(offer.message, OrderCancel) and offer.message.order_id in self._offers:
+                offer.due = float("inf")  # it goes before its order, should that go straight: see _due
+            else:
+                del self._offers[name]
 
     def failed(self, name: str) -> None:
         """Kafka has not taken it, and will not."""
@@ -135,7 +142,7 @@ class Straight(NodeThread):
 
     def work(self) -> None:
         while not self.stopping.is_set():
-            self._wake.wait(_LOOK)
+            self._wake.wait(_LOOK if self._offers else _IDLE)
             self._wake.clear()
             self.step(time.monotonic())
 
@@ -175,16 +182,25 @@ class Straight(NodeThread):
         return len(outcomes)
 
     def _due(self, now: float) -> list[OrderMessage]:
-        """The oldest offers that are due. Asked of the lease here, at the last moment, as before every send."""
+        """The oldest offers that are due. Asked of the lease here, at the last moment, as before every send.
+
+        A cancel comes before the order that it is of, so that it cannot trade in between.
+        """
         if not self._offers or now < self._not_before:
             return []
         away = self._away()
         with self._lock:
             for name in [name for name, each in self._offers.items() if each.until < now]:
                 del self._offers[name]
-            due = [each for each in self._offers.values() if away or each.due <= now]
+            due = {name for name, each in self._offers.items() if away or each.due <= now}
+            going = [
+                each
+                for name, each in self._offers.items()
+                if name in due or (isinstance(each.message, OrderCancel) and each.message.order_id in due)
+            ][:MOST_MESSAGES]
+            going.sort(key=lambda each: not isinstance(each.message, OrderCancel))
             valid, term = self._lease.valid, self._lease.term
-            return [each.message for each in due if valid and each.term == term][:MOST_MESSAGES]
+            return [each.message for each in going if valid and each.term == term]
 
 
 def _named(message: OrderMessage) -> str:

@@ -14,7 +14,7 @@ from nodes.direct import Straight, may_go
 from nodes.lease import Lease
 from nodes.sender import Sender, message_of
 from portfolios.kernel.events import Cause
-from portfolios.kernel.orders import BUY, SELL, Intent, Order
+from portfolios.kernel.orders import BUY, SELL, Cancel, Intent, Order
 from portfolios.kernel.portfolio import Portfolio
 from portfolios.kernel.signals import Signal
 from tests.nodes.support import CODE, RULES, TOPIC, Alerts, Clock, KeepingProducer, parsed, tick
@@ -176,6 +176,15 @@ def test_sent_again_under_the_same_epoch_it_is_not_brought_twice_soon(bench: Ben
     bench.send("o1")
     bench.pass_time(0)
     assert bench.asked == [["o1"]] * 2
+
+
+def test_a_cancel_goes_before_its_order_even_if_kafka_has_it_already(bench: Bench) -> None:
+    """The engine may not have read it yet, and the order could trade in between."""
+    wish = Cancel(cancel_id="c1", order_id="o1", portfolio_id="p1", cause=f"{TOPIC}:0:2:0", timestamp=tick(1).timestamp)
+    bench.sender.send([order("o1"), wish], 7, bench.failed.append, bench.sender.term, ("o1", "c1"))
+    bench.straight.delivered("c1")
+    bench.pass_time(2.1)
+    assert bench.asked == [["c1", "o1"]]
 
 
 def test_under_a_new_epoch_it_is_brought_again(bench: Bench) -> None:
