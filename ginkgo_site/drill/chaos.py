@@ -14,6 +14,7 @@ from ginkgo_site.drill.world import World
 
 _EVERY_S = 8.0
 """Between two faults, on average."""
+_COMING_BACK_S = 8.0
 _LONGEST_S = {"kill": 12.0, "freeze": 10.0, "cut": 10.0, "silence": 8.0, "restart": 0.0}
 
 
@@ -80,15 +81,17 @@ def drill(seed: int, minutes: float) -> Drill:
             [(fault.at, 0, fault) for fault in faults]
             + [(f.at + f.seconds, 1, f) for f in faults if f.kind != "restart"]
         )
-        begun, pause = time.monotonic(), threading.Event()
-        for at, end, fault in steps:
+        begun, pause, returning = time.monotonic(), threading.Event(), dict[str, tuple[int, float]]()
+        for at, end, fault in [*steps, (minutes * 60, 1, None)]:
             pause.wait(max(0.0, begun + at - time.monotonic()))
+            begun += _await_servers(scene, returning)
+            if fault is None:
+                return
             if end:
                 _undo(world, fault)
             else:
                 scene.note(str(fault))
-                _do(world, fault)
-        pause.wait(max(0.0, begun + minutes * 60 - time.monotonic()))
+                _do(world, fault, returning)
 
     return Drill(f"random failures for {minutes:g} minutes", run)
 
@@ -108,15 +111,31 @@ def parse(text: str) -> Drill:
     return drill(int(seed), float(minutes))
 
 
-def _do(world: World, fault: Fault) -> None:
+def _await_servers(scene: Scene, returning: dict[str, tuple[int, float]]) -> float:
+    """A killed server has some seconds in which other faults meet its absence. On a busy machine it may need a minute,
+    in which nothing could be shown: the plan then waits for it. The seconds it waited.
+    """
+    begun = time.monotonic()
+    for name, (was, killed) in list(returning.items()):
+        if begun - killed > _COMING_BACK_S:
+            scene.world.until(lambda n=name, w=was: servers.is_back(scene.world.home, n, w), f"{name} is back", 300)  # type: ignore[misc]
+            del returning[name]
+    waited = time.monotonic() - begun
+    if waited > 1:
+        scene.note(f"waited {waited:.0f} s for servers to come back")
+    return waited
+
+
+def _do(world: World, fault: Fault, returning: dict[str, tuple[int, float]]) -> None:
     target = fault.target
     if fault.kind == "cut":
         world.cut(fault.server, target)
     elif fault.kind == "silence":
         world.cut(target)
     elif fault.kind == "restart":
-        # It may still be coming back from the last time: then there is nobody to kill.
-        world.until(lambda: servers.kill(world.home, target) > 0, f"{target} can be killed")
+        if target not in returning:
+            world.until(lambda: servers.pid(world.home, target) is not None, f"{target} can be killed")
+            returning[target] = servers.kill(world.home, target), time.monotonic()
     elif not world.alive(target):
         world.start(target)  # it ended by itself, as it must when it has been frozen or cut off for too long
     elif fault.kind == "kill":
