@@ -20,6 +20,8 @@ from ginkgo_site.supervisor.detach import command, environment
 
 _START_S = 300.0
 """Kafka itself may have to be downloaded first."""
+_PATIENT = {"GINKGO_EMBEDDED__START_TIMEOUT": "240"}
+"""A busy machine is no reason to measure nothing."""
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def running() -> Iterator[dict[str, str]]:
         with log.open("ab") as output:
             process = subprocess.Popen(
                 command("stack", "start", "--foreground", "--tied"),
-                env={**environment(), "GINKGO_HOME": str(home)},
+                env={**_PATIENT, **environment(), "GINKGO_HOME": str(home)},
                 stdin=subprocess.PIPE,  # its end stops the stack, however we end
                 stdout=output,
                 stderr=output,
