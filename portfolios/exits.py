@@ -19,15 +19,18 @@ NOT_UNDERSTOOD = 2
 INTERRUPTED = 130
 
 
-def ask(question: str, yes: bool) -> None:
+def ask(question: str, yes: bool, *, outright: bool = False) -> None:
     """Return if `yes` or whoever sits there says so; else nothing is done, with FAILED.
 
-    Where nobody can answer, it is refused at once: a script says `--yes`.
+    Where nobody can answer, a script means what it says, and a button pressed in an emergency must not be refused; but
+    what is about real money or cannot be undone must be said `outright`, by `--yes`.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CommandError(f"{question} Say --yes to do it without being asked.")
+        if outright:
+            raise CommandError(f"{question} Say --yes to do it without being asked.")
+        return
     if not typer.confirm(question, err=True):
         sys.stderr.write("Nothing was changed.\n")
         raise typer.Exit(FAILED)

@@ -77,18 +77,23 @@ def test_an_unknown_command_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 class TestAsking:
-    def test_a_script_must_say_yes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_script_must_say_yes_to_what_cannot_be_undone(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
         with pytest.raises(CommandError, match="--yes"):
-            exits.ask("Stop all trading?", yes=False)
-        exits.ask("Stop all trading?", yes=True)
+            exits.ask("Forget the books?", yes=False, outright=True)
+        exits.ask("Forget the books?", yes=True, outright=True)
+
+    def test_a_script_that_stops_trading_means_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+        exits.ask("Stop all trading?", yes=False)
 
     @pytest.mark.parametrize("words", ("engine start", "engine stop", "node shutdown node-3"))
-    def test_what_trades_or_stops_trading_asks_first(self, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        code, out, err = _main(monkeypatch, *words.split())
-        assert (code, out) == (exits.FAILED, "")
-        assert "Say --yes" in err
-        assert err.count("\n") == 1
+    def test_who_sits_there_is_asked_before_what_trades_or_stops_trading(
+        self, words: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        code, out, err = _main(monkeypatch, *words.split(), stdin=Terminal("n\n"))
+        assert (code, out.strip()) == (exits.FAILED, "")
+        assert "[y/N]" in err and "Nothing was changed." in err
 
 
 class TestCompletion:
@@ -172,11 +177,18 @@ def _run(*words: str) -> str:
     return out.getvalue()
 
 
-def _main(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str, str]:
-    """The whole of `ginkgo WORDS…`, in this process, with nobody to answer."""
+class Terminal(io.StringIO):
+    """Somebody sits there, who says this."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def _main(monkeypatch: pytest.MonkeyPatch, *words: str, stdin: io.StringIO | None = None) -> tuple[int, str, str]:
+    """The whole of `ginkgo WORDS…`, in this process; with nobody to answer if `stdin` is not given."""
     out, err = io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "argv", ["ginkgo", *words])
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys, "stdin", stdin or io.StringIO())
     monkeypatch.setitem(os.environ, "COLUMNS", "80")
     with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
         cli.main()

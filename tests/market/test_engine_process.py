@@ -170,8 +170,7 @@ def test_the_button_ends_working_orders_within_a_second_and_outlasts_a_restart(r
     trader = Trader(make_portfolios(ready, 1))
     working = trader.order(order_type="limit", price=9.2)
     eventually(lambda: told(reader, working) == ["ack"], timeout=20)
-    assert ready.run("engine", "stop").returncode == 1  # without --yes and without anybody to ask
-    done = ready.run("engine", "stop", "--yes", "--json")
+    done = ready.run("engine", "stop", "--json")
     stopped = time.monotonic()
     assert json.loads(done.stdout)["switch"] == "off"
     eventually(lambda: told(reader, working) == ["ack", "cancelled"], timeout=10)

@@ -61,7 +61,7 @@ class Command(TyperCommand):
 
         Stops every portfolio and the engines' trading, and passes over what the log has of the time since the back-up.
         """
-        exits.ask("Stop every portfolio and all trading, and pass over what happened since the back-up?", yes)
+        exits.ask("Stop every portfolio and all trading, and pass over what happened since the back-up?", yes, outright=True)
         with plain_errors():
             try:
                 done = after_restore()
