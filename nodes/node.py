@@ -425,6 +425,7 @@ class Node:
         for consumer in (self._market, self._feedback, self._control, self._lag):
             consumer.join(_left(deadline))
         self._alert_producer.flush(min(1.0, _left(deadline)))
+        connections.leave()
         log.info("ExecutionNode %s stopped", self.node_id)
 
 

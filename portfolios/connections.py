@@ -32,6 +32,25 @@ def register_as(process: str, instance: str) -> None:
         _register(connection)
 
 
+def leave() -> None:
+    """This process ends, or does its work under this name no more: nobody is to look for its connections."""
+    connection_created.disconnect(dispatch_uid="portfolios.connections")
+    mine, _me[:] = _me[:], []
+    if not mine or connection.vendor != "mysql":
+        return
+    process, instance = mine[0]
+    try:
+        ServerConnection.objects.filter(process=process, instance=instance).delete()
+    except DatabaseError as error:
+        log.debug("The connections of %s stay written down until they are pruned: %s", process, error)
+        connection.close()
+
+
+def instance() -> str:
+    """Under which this process registers; empty if it does not."""
+    return _me[0][1] if _me else ""
+
+
 def kill(process: str, but: str = "") -> int:
     """End every connection of `process`, except those of its instance `but`; how many there were.
 
@@ -70,6 +89,8 @@ def _on_created(connection: BaseDatabaseWrapper, **_: Any) -> None:
 
 
 def _register(connection: BaseDatabaseWrapper) -> None:
+    if not _me:
+        return
     process, instance = _me[0]
     try:
         with connection.cursor() as cursor:

@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 _LOCKED_OUT = Ownership("", NOBODY, -1)
 """In the place of an owner: somebody holds the row for longer than we wait."""
 
+PROCESS = "@scheduler"
+"""The name of schedulers among the registered connections; no node can have it."""
 _LOCK_WAIT = 1
 _WAITED = 1205
 _LOCKED = {_WAITED, 1213}
@@ -53,15 +55,16 @@ def _try(owner: Ownership, target: str, reason: str) -> Ownership | None:
 
 
 def _cut_off(owner: Ownership) -> bool:
-    if owner.node_id == NOBODY:
-        return False
-    killed = connections.kill(owner.node_id)
-    if killed:
-        log.warning(
-            "Portfolio %s is locked by a transaction that does not end: killed the %d connections of %s",
-            owner.portfolio_id, killed, owner.node_id,
-        )  # fmt: skip
-    return bool(killed)
+    holders = [owner.node_id] if owner.node_id != NOBODY else []
+    # Or another scheduler froze in the middle of just this.
+    for holder in (*holders, PROCESS):
+        if killed := connections.kill(holder, but=connections.instance()):
+            log.warning(
+                "Portfolio %s is locked by a transaction that does not end: killed the %d connections of %s",
+                owner.portfolio_id, killed, holder,
+            )  # fmt: skip
+            return True
+    return False
 
 
 def wait_briefly_for_locks() -> None:

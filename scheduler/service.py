@@ -9,6 +9,7 @@ reconnects to a broker that was away.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import threading
@@ -28,8 +29,8 @@ from market import topics
 from market.control import ControlConsumer
 from market.messages import NodeOffline, NodeOnline, decode_system
 from market.poison import UNDECODABLE, PoisonCounter
-from portfolios import livestate
-from scheduler import beat_seed, cycle, tasks, wires
+from portfolios import connections, livestate
+from scheduler import beat_seed, cycle, handover, tasks, wires
 from scheduler.door import CommandDoor
 from scheduler.models import RedisWatch
 
@@ -160,6 +161,7 @@ def run(app: Any, hostname: str = "") -> int:
         signal.signal(number, on_signal)
     if not wait_for_servers(asked_to_stop):
         return 0
+    connections.register_as(handover.PROCESS, f"{socket.gethostname()[:40]}:{os.getpid()}")
     beat_seed.seed()
     app.conf.broker_url = settings.GINKGO_RESOLVE().redis
     worker = _worker(app, hostname or f"scheduler@{socket.gethostname()}")
@@ -171,6 +173,7 @@ def run(app: Any, hostname: str = "") -> int:
     finally:
         cycle.halt.set()
         service.stop(_STOP_TIMEOUT)
+        connections.leave()
     log.info("Scheduler stopped")
     return int(worker.exitcode or 0)
 

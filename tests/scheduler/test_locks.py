@@ -16,7 +16,7 @@ from django.db import connection
 
 from portfolios import connections
 from portfolios.models import Assignment, ServerConnection
-from scheduler import cycle
+from scheduler import cycle, handover
 from tests.scheduler.conftest import Herd, owner_of
 
 Make = Callable[..., str]
@@ -90,6 +90,15 @@ def test_a_process_frozen_in_a_transaction_is_cut_off_and_blocks_no_successor(
     assert "committed" not in said, "woken, it finds its transaction gone"
     assert "OperationalError" in complaint
     assert Assignment.objects.get(portfolio_id="p1").reason != "frozen"
+
+
+def test_a_scheduler_frozen_in_a_hand_over_is_cut_off_by_the_next(herd: Herd, portfolio: Make) -> None:
+    portfolio("p1", "dead", 1)
+    portfolio("p2")
+    herd.beat("n1")
+    with frozen(handover.PROCESS, "elsewhere:1", "p1"), frozen(handover.PROCESS, "elsewhere:2", "p2"):
+        cycle.tick()
+        assert {owner_of(name).node_id for name in ("p1", "p2")} == {"n1"}
 
 
 def test_a_lock_of_somebody_unknown_costs_the_others_a_second_and_its_portfolio_follows(
