@@ -31,6 +31,7 @@ from market.topic_admin import create_topics
 from portfolios import api_keys, services
 from portfolios.calendars import trading_days
 from scheduler.models import Node
+from scheduler.models.node import NodeState
 from tests.docs.snippets import all_blocks, blocks, commands, documents
 from tests.support.stack import RunningStack
 
@@ -196,7 +197,7 @@ def world(
         if f'portfolio create --name "{name}"' not in page:
             services.create(name, admin, "cn", Decimal(1_000_000), CONFIG)
     for node in ("node-1", "node-2", "node-b"):
-        Node.objects.create(node_id=node)
+        Node.objects.create(node_id=node, state=NodeState.ONLINE)
     Path("cross.json").write_text(blocks("backtest.md", "json")[0])
     Path("prices.csv").write_text("\n".join(["date,code,close", *_prices()]) + "\n")
     _, key = api_keys.create("docs", admin, ("read", "trade", "operate"), datetime.now(UTC))
