@@ -24,7 +24,7 @@ from market.engine import status as live
 from market.engine.service import EngineService, supervise
 from market.stopping import stop_on_signals
 from portfolios import exits
-from portfolios.console import plain_errors, print_json, print_table
+from portfolios.console import database_trouble, plain_errors, print_json, print_table
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class Command(TyperCommand):
         try:
             switch.read()
         except DatabaseError as error:
-            raise CommandError(f"the database is not ready ({_first(error)}): run 'ginkgo data init'") from None
+            raise CommandError(database_trouble(error)) from None
         try:
             with plain_errors():
                 alone.insist(settings.GINKGO.engine.broker, stop)
@@ -120,7 +120,3 @@ class Command(TyperCommand):
 
 def _name(key: str) -> str:
     return key.replace("_", " ").capitalize()
-
-
-def _first(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
