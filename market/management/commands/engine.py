@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
-from django.db import Error as DatabaseError
+from django.db import DatabaseError
 from django_typer.management import TyperCommand, command, initialize
 from typer import Option
 
