@@ -22,7 +22,7 @@ from alerts.delivery import send_test
 from alerts.errors import BadAddress
 from alerts.models import Channel, Notification, Rule
 from alerts.models.notification import Outcome
-from portfolios.admin_base import ReadOnlyAdmin, link, listing, pretty
+from portfolios.admin_base import ModelForm, ReadOnlyAdmin, link, listing, pretty
 
 __all__ = ["AlertAdmin", "ChannelAdmin", "NotificationAdmin", "RuleAdmin"]
 
@@ -54,7 +54,7 @@ class OwnAdmin(ModelAdmin):
         return form
 
 
-class _OwnedForm(forms.ModelForm):  # type: ignore[type-arg]
+class _OwnedForm(ModelForm):
     default_owner: User
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -66,8 +66,12 @@ class _OwnedForm(forms.ModelForm):  # type: ignore[type-arg]
         chosen: User = self.cleaned_data.get("user") or self.default_owner
         return chosen
 
-    def _get_validation_exclusions(self) -> set[str]:
-        return super()._get_validation_exclusions() - {"user"}  # type: ignore[misc,no-any-return]
+    def validate_constraints(self) -> None:
+        """Also where the form does not show whose it is: no two of one owner's have one name."""
+        try:
+            self.instance.validate_constraints()
+        except ValidationError as error:
+            self.add_error(None, error)
 
 
 class ChannelForm(_OwnedForm):

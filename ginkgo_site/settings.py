@@ -166,7 +166,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["portfolios.api.kit.formats.JsonParser"],
     "DEFAULT_RENDERER_CLASSES": ["portfolios.api.kit.formats.JsonRenderer"],
     "EXCEPTION_HANDLER": "portfolios.api.kit.errors.handler",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "portfolios.api.kit.schema.Schema",
     "URL_FORMAT_OVERRIDE": None,
 }
 SIMPLE_JWT = {

@@ -95,6 +95,14 @@ class EngineSwitchAdmin(ModelAdmin):
     readonly_fields = ("stands", "changed_by", "changed_at")
     actions_detail = ("turn_off", "turn_on")
 
+    def save_model(self, request: HttpRequest, obj: EngineSwitch, form: Any, change: bool) -> None:
+        """Nothing: a page that was opened a while ago does not turn it back. The buttons turn it."""
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        context |= {"show_save": False, "show_save_and_continue": False}
+        shown: HttpResponse = super().render_change_form(request, context, *args, **kwargs)
+        return shown
+
     @display(description="Engines", label={"on": "success", "off": "danger"})
     def stands(self, row: EngineSwitch) -> str:
         return "on" if row.on else "off"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
+from django import forms
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
@@ -16,6 +17,12 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
 T = TypeVar("T")
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[Any]
+else:
+    # Generic for the type checker only.
+    ModelForm = forms.ModelForm
 
 # Styles by hand: the stylesheet holds only what its own pages need.
 _CODE = (

@@ -16,7 +16,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from portfolios import accounts
-from portfolios.admin_base import ReadOnlyAdmin, amount, link, listing
+from portfolios.admin_base import ModelForm, ReadOnlyAdmin, amount, link, listing
 from portfolios.models import Account, Adjustment
 from portfolios.models.account import CURRENCIES, SIMULATION, Kind
 from portfolios.models.adjustment import AdjustmentState
@@ -30,7 +30,7 @@ STATE_COLOURS = {
 _BROKER = RegexValidator(accounts.BROKER, "A name as under brokers in the configuration: like my-broker.")
 
 
-class AccountForm(forms.ModelForm):  # type: ignore[type-arg]
+class AccountForm(ModelForm):
     currency = forms.ChoiceField(
         choices=[(each, each) for each in dict.fromkeys(CURRENCIES.values())], widget=UnfoldAdminSelectWidget
     )

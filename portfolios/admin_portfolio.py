@@ -16,7 +16,7 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import display
 
 from portfolios import configs, reading, services
-from portfolios.admin_base import SIDES, amount, link, listing, once, pretty, table
+from portfolios.admin_base import SIDES, ModelForm, amount, link, listing, once, pretty, table
 from portfolios.admin_config import ConfigWidget
 from portfolios.admin_wishes import WishAdmin
 from portfolios.decisions import DecisionsUnknown, newest
@@ -41,7 +41,7 @@ class _ConfigField(forms.JSONField):
         return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
-class PortfolioForm(forms.ModelForm):  # type: ignore[type-arg]
+class PortfolioForm(ModelForm):
     """Name, owner and config; a faulty config is refused with each fault's path, a stale one with its version."""
 
     config = _ConfigField(widget=ConfigWidget)

@@ -14,7 +14,6 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portfolios.api.kit import schema as _  # noqa: F401 - its extensions are found by being there
 from portfolios.api.kit.errors import ERROR
 from portfolios.api.kit.route import OpenView
 

@@ -307,6 +307,8 @@ class TestTheEngineSwitch:
         browser.post(f"{url}/stop/", {"confirmed": "yes"})
         assert (switch.read().on, switch.read().changed_by) == (False, "root")
         assert "turned off by root" in shown(browser, reverse("admin:index"))
+        browser.post(f"{url}/change/", {"on": "on"})
+        assert not switch.read().on
         browser.post(f"{url}/start/", {"confirmed": "yes"})
         assert switch.read().on
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
 
 from portfolios.api.kit.shapes import components, resolved
 
@@ -29,6 +30,10 @@ class _Token(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
             "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
             "description": "The `access` of `POST /api/token/`.",
         }  # fmt: skip
+
+
+class Schema(AutoSchema):
+    """The settings name it for every view, and so these extensions are there whenever a view is described."""
 
 
 def add_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
