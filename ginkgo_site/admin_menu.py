@@ -18,7 +18,7 @@ _MENU = {
         ("Deposits, corrections", "price_change", "portfolios_adjustment"),
         ("Revisions", "history", "portfolios_revision"),
         ("Cancels", "cancel", "market_cancelrequest"),
-        ("Mismatches", "difference", "market_mismatch"),
+        ("Differences", "difference", "market_mismatch"),
         ("Engine switch", "power_settings_new", "market_engineswitch"),
         ("Broker's orders", "storefront", "market_brokerorder"),
         ("Broker's fills", "receipt_long", "market_brokerfill"),

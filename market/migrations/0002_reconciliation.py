@@ -65,7 +65,8 @@ class Migration(migrations.Migration):
                 ('portfolio', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='portfolios.portfolio')),
             ],
             options={
-                'verbose_name_plural': 'mismatches',
+                'verbose_name': 'difference',
+                'verbose_name_plural': 'differences',
                 'ordering': ('-found_at', '-id'),
                 'indexes': [models.Index(fields=['state', 'found_at'], name='market_mism_state_32e0d2_idx')],
             },

@@ -54,7 +54,8 @@ class Mismatch(models.Model):
 
     class Meta:
         ordering = ("-found_at", "-id")
-        verbose_name_plural = "mismatches"
+        verbose_name = "difference"
+        verbose_name_plural = "differences"
         indexes = (models.Index(fields=["state", "found_at"]),)
 
     def __str__(self) -> str:
