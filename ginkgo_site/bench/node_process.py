@@ -18,7 +18,8 @@ from portfolios import livestate
 from portfolios.models import Portfolio
 from portfolios.models.portfolio import Status
 
-_START_S = 90.0
+_START_S = 240.0
+"""On a busy machine; seconds on a quiet one."""
 _NO_VARIABLES: Mapping[str, str] = {}
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import django
 import psutil
 
+from ginkgo_site.bench.errors import BenchError
 from ginkgo_site.bench.programs import attend
 
 RATE = 5_000
@@ -75,4 +76,7 @@ if __name__ == "__main__":
     django.setup()
     for logger in (None, "market", "scheduler", "portfolios"):
         logging.getLogger(logger).setLevel("ERROR")
-    sys.stdout.write(json.dumps(main(float(sys.argv[1]))) + "\n")
+    try:
+        sys.stdout.write(json.dumps(main(float(sys.argv[1]))) + "\n")
+    except BenchError as error:
+        sys.exit(f"soak: {error}")
