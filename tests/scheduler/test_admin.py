@@ -59,10 +59,11 @@ def test_labels_that_are_none_are_refused(operator: Client) -> None:
     assert Node.objects.get(node_id="n1").labels == {}
 
 
-def test_draining_by_action(operator: Client) -> None:
-    operator.post(
-        reverse("admin:scheduler_node_changelist"), {"action": "drain", "_selected_action": ["n1"]}, follow=True
-    )
+def test_draining_by_action_asks_first(operator: Client) -> None:
+    url, pressed = reverse("admin:scheduler_node_changelist"), {"action": "drain", "_selected_action": ["n1"]}
+    assert "n1, with 1 portfolios" in operator.post(url, pressed).content.decode()
+    assert Node.objects.get(node_id="n1").enabled
+    operator.post(url, {**pressed, "confirmed": "yes"}, follow=True)
     assert not Node.objects.get(node_id="n1").enabled
 
 
