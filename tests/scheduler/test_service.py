@@ -168,8 +168,10 @@ def test_beat_keeps_its_interval_and_survives_an_emptied_redis(platform: Platfor
         eventually(lambda: platform.redis.hgetall(livestate.PLAN) == {"p0000": "n1"}, timeout=15)
         assert platform.rows("SELECT node_id, epoch FROM portfolios_assignment") == [("n1", 1)]
         assert requests.request_tick("after the flush")
+        # Or a round that was under way just then went round again for it.
+        named = ("after the flush", "request")
         eventually(
-            lambda: platform.status().get("last_trigger") == "after the flush", saying="Celery delivers as before"
+            lambda: platform.status().get("last_trigger") in named, timeout=20, saying="Celery delivers as before"
         )
 
 
