@@ -29,6 +29,7 @@ def render(look: Look, now: datetime) -> RenderableType:
     document = look.document
     parts: list[RenderableType] = [
         _nodes(document["nodes"], now),
+        *(Text(f"{n['id']}: {n['health']}", style=_BAD) for n in document["nodes"] if n["health"]),
         _portfolios(document["portfolios"]),
         totals(document, now),
         *(Text(note, style="yellow") for note in look.notes),
@@ -55,7 +56,7 @@ def totals(document: dict[str, Any], now: datetime) -> Text:
 def _nodes(nodes: list[dict[str, Any]], now: datetime) -> RenderableType:
     if not nodes:
         return Text("no node has ever run here: start one with 'ginkgo node start --node-id NAME'")
-    table = _table("node", "state", "portfolios", "queue", "cpu %", "MB", "events", "heartbeat")
+    table = _table("node", "state", "portfolios", "queue", "cpu %", "MB", "events", "lag", "heartbeat")
     for node in nodes:
         state = node["state"] if node["enabled"] else f"{node['state']}, drained"
         age = age_of(node["last_heartbeat"], now)
@@ -67,6 +68,7 @@ def _nodes(nodes: list[dict[str, Any]], now: datetime) -> RenderableType:
             _plain(node["cpu"]),
             _plain(node["memory_mb"]),
             _plain(node["events"]),
+            "-" if node["lag_seconds"] is None else _duration(node["lag_seconds"]),
             "-" if age is None else f"{_duration(age)} ago",
         )
     return table
@@ -88,7 +90,7 @@ def _portfolios(portfolios: list[dict[str, Any]]) -> RenderableType:
     return table
 
 
-_NUMBERS = {"portfolios", "queue", "cpu %", "MB", "events", "heartbeat", "epoch", "cash", "total value"}
+_NUMBERS = {"portfolios", "queue", "cpu %", "MB", "events", "lag", "heartbeat", "epoch", "cash", "total value"}
 
 
 def _table(*columns: str) -> Table:

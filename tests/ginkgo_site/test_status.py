@@ -124,6 +124,8 @@ class TestWithRedis:
             cpu_usage="3.5",
             memory_usage="141.2",
             total_events="9001",
+            lag_messages="42",
+            lag_seconds="1.5",
         )
         books.portfolio("Mine", books.administrator())
         look = status.look()
@@ -132,6 +134,7 @@ class TestWithRedis:
             {
                 "id": "node-1",
                 "state": "running",
+                "health": "",
                 "enabled": True,
                 "portfolios": 1,
                 "running": 1,
@@ -140,6 +143,8 @@ class TestWithRedis:
                 "cpu": 3.5,
                 "memory_mb": 141.2,
                 "events": 9001,
+                "lag_messages": 42,
+                "lag_seconds": 1.5,
                 "last_heartbeat": at,
                 "host": "h1",
                 "pid": 77,
@@ -152,6 +157,17 @@ class TestWithRedis:
         beat(self.redis, "new")
         states = {node["id"]: node["state"] for node in status.collect()["nodes"]}
         assert states == {"dead": "offline", "silent": "missing", "new": "running"}
+
+    def test_a_node_says_what_it_lacks(self) -> None:
+        for node_id, health in (("node-1", "well"), ("node-2", "Kafka does not answer")):
+            beat(self.redis, node_id)
+            self.redis.hset(livestate.node_info_key(node_id), "health", health)
+        nodes = by_id(status.collect()["nodes"])
+        assert {n: nodes[n]["health"] for n in ("node-1", "node-2")} == {
+            "node-1": "",
+            "node-2": "Kafka does not answer",
+        }
+        assert "node-2: Kafka does not answer" in text_of(status.look())
 
     def test_a_drained_node_says_so(self) -> None:
         Node.objects.create(node_id="node-1", state="online", enabled=False)
