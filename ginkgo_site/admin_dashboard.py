@@ -24,7 +24,7 @@ from alerts.visibility import portfolios_of
 from ginkgo_site import status
 from market import switch
 from market.engine import status as engine
-from market.models import FencedMessage, Fill, Order
+from market.models import EngineSwitch, FencedMessage, Fill, Order
 from market.models.order import OrderState
 from portfolios import livestate, reading
 from portfolios.admin_base import SIDE_COLOURS, SIDES, amount, link
@@ -70,7 +70,6 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     try:
         look = status.overview(now)
         numbers = _numbers(now)
-        turned = switch.read()
         portfolios = _first_portfolios()
         owned = _owned([node["id"] for node in _first_nodes(look)])
         fills = list(Fill.objects.select_related("portfolio")[:_RECENT])
@@ -85,7 +84,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             _lag_card(look),
             _feed_card(look, now),
             _orders_card(numbers),
-            _engine_card(turned, now),
+            _engine_card(numbers["off"] > 0, now),
             *_alerts_card(request, now),
         ],
         "tables": [_nodes(look, owned), _portfolios(portfolios, numbers["all"]), _fills(fills)],
@@ -95,7 +94,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def _numbers(now: datetime) -> dict[str, int]:
-    """Of portfolios, and of today's orders (the UTC day), in one query."""
+    """Of portfolios, of today's orders (the UTC day), and whether the engines are off, in one query."""
     today = Order.objects.filter(received_at__gte=now.replace(hour=0, minute=0, second=0, microsecond=0))
     return counts(
         all=Portfolio.objects.all(),
@@ -106,6 +105,7 @@ def _numbers(now: datetime) -> dict[str, int]:
         filled=today.filter(state=OrderState.FILLED),
         rejected=today.filter(state=OrderState.REJECTED),
         fenced=FencedMessage.objects.filter(received_at__gte=now - timedelta(days=1)),
+        off=EngineSwitch.objects.filter(on=False),
     )
 
 
@@ -147,17 +147,17 @@ def _orders_card(numbers: dict[str, int]) -> Card:
     return Card("Orders today", format_html('<a href="{}">{}</a>', url, f"{numbers['orders']:,}"), note)
 
 
-def _engine_card(turned: switch.Switch, now: datetime) -> Card:
+def _engine_card(off: bool, now: datetime) -> Card:
     url = reverse("admin:market_engineswitch_changelist")
     try:
         alive = engine.spoken(now)["alive"]
         note = "an engine speaks" if alive else "no engine speaks"
     except (redis.RedisError, livestate.RedisUnavailable):
         alive, note = True, "whether one speaks is not known"
-    if not turned.on:
-        note = f"turned off by {turned.changed_by or '?'}"
-    value = format_html('<a href="{}">{}</a>', url, "on" if turned.on else "OFF")
-    return Card("Engines", value, note, bad=not (turned.on and alive))
+    if off:
+        note = f"turned off by {switch.read().changed_by or '?'}"
+    value = format_html('<a href="{}">{}</a>', url, "OFF" if off else "on")
+    return Card("Engines", value, note, bad=off or not alive)
 
 
 def _alerts_card(request: HttpRequest, now: datetime) -> list[Card]:

@@ -46,7 +46,7 @@ class BrokerOrderAdmin(ReadOnlyAdmin):
         "submitted_count",
     )
     list_display_links = ("created_at",)
-    list_filter = ("state", "direction", "submitted_count")
+    list_filter = ("state", "submitted_count")
     search_fields = ("order_id", "portfolio_id", "code")
     date_hierarchy = "created_at"
     ordering = ("-created_at",)

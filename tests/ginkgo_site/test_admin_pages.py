@@ -102,12 +102,11 @@ def test_the_form_writes_what_is_chosen_into_the_document(browser: tuple[chromiu
     opened.look(1440)
     portfolio: Any = Portfolio.objects.first()
     opened.open(url + reverse("admin:portfolios_portfolio_change", args=[portfolio.pk]))
-    opened.run("""(() => {
+    opened.press("""(() => {
         const input = document.querySelector('[data-param=long_period]');
         input.value = 9;
         input.dispatchEvent(new Event('change'));
-        document.querySelector('button[name=_save], input[name=_save]').click();
+        document.querySelector('[name=_save]').click();
     })()""")
-    opened.open(url + reverse("admin:portfolios_portfolio_changelist"))
     portfolio.refresh_from_db()
     assert (portfolio.version, portfolio.config["strategy"]["params"]["long_period"]) == (2, 9)

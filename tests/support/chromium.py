@@ -62,6 +62,15 @@ class Browser:
         """Go there, wait until all of it is loaded and its scripts have run; what the console had to complain of."""
         self.complaints, self._loaded = [], False
         self.ask("Page.navigate", url=url)
+        return self._settled()
+
+    def press(self, script: str) -> list[str]:
+        """Run what leads to another page, and wait for that as `open` does."""
+        self.complaints, self._loaded = [], False
+        self.run(script)
+        return self._settled()
+
+    def _settled(self) -> list[str]:
         while not self._loaded:
             self._hear()
         # Two frames later what the load event started has been drawn, and its complaints are on the pipe.
