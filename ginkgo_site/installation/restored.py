@@ -8,12 +8,14 @@ after a user's stop, and trading is off until somebody has compared the books wi
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import redis
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from django.db import transaction
 
 from market import bus, switch, topics
@@ -27,7 +29,16 @@ from portfolios.models.portfolio import DesiredState, Status
 from portfolios.ownership import NOBODY, Ownership
 
 REASON = "the database was restored from a back-up"
-_PATIENCE = 10.0
+_PATIENCE = 20.0
+# A group with members lets nobody else commit.
+_ENGINE_THERE = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGRESS)
+_PASSES = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+)
 _ALIVE = "heartbeat:node:*"
 _STALE = ("portfolio:*", "schedule:*")
 
@@ -49,8 +60,8 @@ def after_restore() -> Restored:
     """Do it; repeated, it does no harm. Raises Conflict where nodes or an engine run, KafkaUnavailable,
     RedisUnavailable, redis.RedisError, django.db.Error."""
     _refuse_while_running()
-    switch.turn(False, REASON)
     passed_over = _to_the_end(topics.ORDERS_SUBMISSION, GROUP)
+    switch.turn(False, REASON)
     with transaction.atomic():
         wanted = [*Portfolio.objects.filter(desired_state=DesiredState.RUNNING).values_list("name", "id")]
         for row in Assignment.objects.values_list("portfolio_id", "node_id", "epoch"):
@@ -76,21 +87,35 @@ def _refuse_while_running() -> None:
 
 def _to_the_end(topic: str, group: str) -> int:
     """Let a group go on behind all that there is; how many messages it passes over."""
+    deadline, pause = time.monotonic() + _PATIENCE, threading.Event()
     consumer = bus.make_consumer("ginkgo-restored", group)
     try:
-        numbers = consumer.list_topics(topic, timeout=_PATIENCE).topics[topic].partitions
-        places = [TopicPartition(topic, number) for number in numbers]
-        ends, left = [], 0
-        for place in consumer.committed(places, timeout=_PATIENCE):
-            low, high = consumer.get_watermark_offsets(place, timeout=_PATIENCE, cached=False)
-            ends.append(TopicPartition(topic, place.partition, high))
-            left += high - max(low, place.offset)
-        consumer.commit(offsets=ends, asynchronous=False)
-        return left
-    except KafkaException as error:
-        raise KafkaUnavailable(f"Kafka does not let group {group} go on: {error.args[0].str()}") from None
+        while True:
+            try:
+                return _commit_the_end(consumer, topic)
+            except KafkaException as error:
+                why = error.args[0]
+                if why.code() in _ENGINE_THERE:
+                    raise KafkaUnavailable(
+                        "an engine still reads the orders: stop every process, and wait 10 s"
+                    ) from None
+                # Servers that have just been started elect their leaders still.
+                if why.code() not in _PASSES or time.monotonic() > deadline:
+                    raise KafkaUnavailable(f"Kafka does not let group {group} go on: {why.str()}") from None
+            pause.wait(0.5)
     finally:
         consumer.close()
+
+
+def _commit_the_end(consumer: Consumer, topic: str) -> int:
+    numbers = consumer.list_topics(topic, timeout=_PATIENCE).topics[topic].partitions
+    ends, left = [], 0
+    for place in consumer.committed([TopicPartition(topic, number) for number in numbers], timeout=_PATIENCE):
+        low, high = consumer.get_watermark_offsets(place, timeout=_PATIENCE, cached=False)
+        ends.append(TopicPartition(topic, place.partition, high))
+        left += high - max(low, place.offset)
+    consumer.commit(offsets=ends, asynchronous=False)
+    return left
 
 
 def _forget_live_figures() -> None:

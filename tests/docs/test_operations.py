@@ -61,7 +61,7 @@ class Machine:
         words = [*shlex.split(line.removeprefix("ginkgo ")), *more]
         done = subprocess.run(
             command(*words), env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=180, check=False,
+            timeout=600, check=False,
         )  # fmt: skip
         assert done.returncode == expected, f"{line}: {done.stderr or done.stdout}"
         return done.stdout if expected == 0 else done.stderr

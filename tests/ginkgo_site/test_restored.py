@@ -12,11 +12,13 @@ from django.contrib.auth.models import User
 
 from ginkgo_site.installation.restored import after_restore
 from market import bus, switch, topics
+from market.bus import KafkaUnavailable
 from market.submissions import GROUP
 from market.topic_admin import create_topics
 from portfolios import livestate, services
 from portfolios.errors import Conflict
 from portfolios.models import Assignment, Checkpoint, Portfolio
+from tests.support import eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.django_db(transaction=True)]
 
@@ -73,5 +75,18 @@ def test_it_refuses_while_a_node_runs(portfolio: Portfolio, live: redis.Redis) -
     live.set(livestate.heartbeat_key("node-1"), datetime.now(UTC).isoformat(), ex=30)
     with pytest.raises(Conflict, match="node-1 runs: stop every process"):
         after_restore()
+    portfolio.refresh_from_db()
+    assert portfolio.desired_state == "running" and switch.is_on()
+
+
+def test_it_refuses_while_an_engine_reads_the_orders_though_redis_knows_none(portfolio: Portfolio) -> None:
+    engine = bus.make_consumer("tests", GROUP, **{"auto.offset.reset": "earliest"})
+    engine.subscribe([topics.ORDERS_SUBMISSION])
+    try:
+        eventually(lambda: engine.poll(0.2) is None and engine.assignment(), 30, saying="an engine with partitions")
+        with pytest.raises(KafkaUnavailable, match="an engine still reads the orders"):
+            after_restore()
+    finally:
+        engine.close()
     portfolio.refresh_from_db()
     assert portfolio.desired_state == "running" and switch.is_on()
