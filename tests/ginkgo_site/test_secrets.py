@@ -137,6 +137,7 @@ def guarded_valkey(folder: Path, password: str) -> Iterator[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_running_cluster_tells_none(tmp_path: Path) -> None:
     """Logs, the address book, every page and list of processes, while Redis goes away and comes back."""
     home, folder = tmp_path / "home", tmp_path / "config"
@@ -180,7 +181,7 @@ def _answers(client: redis.Redis) -> bool:
 
 
 def _runs(home: Path) -> bool:
-    done = stacks.run(home, "status", "--json")
+    done = stacks.run(home, "status", "--json", timeout=120)
     return done.returncode == 0 and {p["status"] for p in json.loads(done.stdout)["portfolios"]} == {"running"}
 
 
