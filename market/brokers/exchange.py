@@ -40,6 +40,8 @@ _POLL = 0.005
 _IDLE = 0.2
 _LINGER = 60.0
 _BACK_OFF = (0.1, 0.2, 0.5, 1.0, 2.0)
+_PATIENCE = 6
+"""Failures in a row after which the exchange reads by a new client."""
 
 
 @dataclass
@@ -131,8 +133,20 @@ class Exchange:
                     close_old_connections()
                     stop.wait(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
                     failures += 1
+                    if isinstance(error, KafkaException) and failures % _PATIENCE == 0:
+                        # A client that has seen its broker lose the lead may never again find a partition's leader.
+                        tape.close()
+                        tape = self._make_tape(self._gap)
+                        self._take_in_again()
         finally:
             tape.close()
+
+    def _take_in_again(self) -> None:
+        """All that is here comes anew, as after a start: the orders by their cursors, then what is to end them."""
+        orders = [order.placed for by_id in self._working.values() for order in by_id.values()]
+        recalls = [recall for recall, _ in self._recalls.values()]
+        self._working, self._code_of, self._recalls = {}, {}, {}
+        self._moves.extendleft(reversed([*orders, *recalls]))
 
     def step(self, tape: Tape, stop: threading.Event) -> bool:
         """Take in arrivals, read on, match. Whether there was anything to do."""

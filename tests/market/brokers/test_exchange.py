@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
-from market.brokers import book, tape
+from market.brokers import book, exchange, tape
+from market.bus import make_consumer
 from market.models import BrokerFill, BrokerOrder
 from market.topics import ORDERS_FEEDBACK, market_topic
 from tests.market.brokers.venue import SimulatedVenue
@@ -104,6 +107,29 @@ def test_a_crash_before_the_commit_gives_the_same_fills_after_it(venue, monkeypa
     venue.restart()
     venue.broker.follow([ticket.order.order_id])
     venue.pump()
+    assert prices(ticket) == [10.22]
+
+
+def test_a_client_that_finds_no_leader_any_more_is_replaced_and_nothing_is_missed(venue, monkeypatch):
+    ticket = venue.ticket()
+    venue.broker.submit([ticket])
+    venue.feed.tick(venue.code, 10.2, prev_close=10.0)
+    stop, made = threading.Event(), []
+
+    def make(gap):
+        made.append(tape.Tape(make_consumer("test-exchange"), gap))
+        if len(made) == 1:
+            monkeypatch.setattr(made[0], "poll", lost)
+        return made[-1]
+
+    def lost(timeout):
+        raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
+
+    monkeypatch.setattr(exchange, "_BACK_OFF", (0.0,))
+    monkeypatch.setattr(venue.broker._exchange, "_make_tape", make)
+    monkeypatch.setattr(venue.broker._exchange, "_notify", lambda _: stop.set())
+    venue.broker._exchange.run(stop)
+    assert len(made) == 2
     assert prices(ticket) == [10.22]
 
 
