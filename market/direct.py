@@ -76,7 +76,7 @@ decode_answer = msgspec.json.Decoder(Answer).decode
 def key() -> bytes:
     """What nodes and engines sign with: made from `engine.door_secret`, or else from Django's own key."""
     given = settings.GINKGO.engine.door_secret
-    secret = given.get_secret_value() if given is not None else settings.SECRET_KEY
+    secret = (given.get_secret_value() if given is not None else "") or settings.SECRET_KEY  # an empty one is none
     return hmac.digest(secret.encode(), b"ginkgo.engine.door", hashlib.sha256)
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from django.db import Error as DatabaseError
-from django.db import connection
+from django.db import close_old_connections, connection
 
 from market import direct
 from market.alerting import Throttle
@@ -30,7 +30,10 @@ class Caller:
         self._last: tuple[str, int] | None = None
 
     def __call__(self, messages: Sequence[OrderMessage]) -> Mapping[str, str]:
-        doors = self._doors()
+        try:
+            doors = self._doors()
+        finally:
+            close_old_connections()  # it may be hours until the next outage
         found: dict[str, str] = {}
         for anyone in (False, True):
             for door in list(doors):

@@ -178,6 +178,10 @@ def test_as_many_answers_as_messages() -> None:
 
 def test_the_key_is_made_of_the_secret_that_was_given_or_of_djangos(settings: object) -> None:
     own = direct.key()
+    config = settings.GINKGO  # type: ignore[attr-defined]
+    empty = config.engine.model_copy(update={"door_secret": SecretStr("")})
+    settings.GINKGO = config.model_copy(update={"engine": empty})  # type: ignore[attr-defined]
+    assert direct.key() == own
     settings.SECRET_KEY = "another"  # type: ignore[attr-defined]
     assert direct.key() != own
     engine = settings.GINKGO.engine.model_copy(update={"door_secret": SecretStr("s")})  # type: ignore[attr-defined]
