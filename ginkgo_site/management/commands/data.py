@@ -61,7 +61,8 @@ class Command(TyperCommand):
 
         Stops every portfolio and the engines' trading, and passes over what the log has of the time since the back-up.
         """
-        exits.ask("Stop every portfolio and all trading, and pass over what happened since the back-up?", yes, outright=True)
+        question = "Stop every portfolio and all trading, and pass over what happened since the back-up?"
+        exits.ask(question, yes, outright=True)
         with plain_errors():
             try:
                 done = after_restore()
@@ -75,7 +76,7 @@ class Command(TyperCommand):
         )
         for name, portfolio_id in done.stopped:
             sys.stdout.write(f"stopped: {portfolio_id}  {name}\n")
-        sys.stdout.write("compare the books with the broker's, then: ginkgo engine start --yes, ginkgo portfolio start …\n")
+        sys.stdout.write("compare the books with the broker's, then: ginkgo engine start, ginkgo portfolio start …\n")
         return None
 
     @command(name="seed")

@@ -77,7 +77,8 @@ class Running(TyperCommand):
         with plain_errors():
             found = services.find(portfolio)
             if found.account.is_live:
-                exits.ask(f"Account {found.account.name} is LIVE: stop trading and cancel open orders?", yes, outright=True)
+                question = f"Account {found.account.name} is LIVE: stop trading and cancel open orders?"
+                exits.ask(question, yes, outright=True)
             say(services.stop(found.id), "is to stop", as_json)
 
     @command()
