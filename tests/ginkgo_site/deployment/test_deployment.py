@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,18 @@ class TestDockerfile:
     def test_every_package_is_copied(self) -> None:
         packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
         assert packages <= {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines()}
+
+    def test_every_page_and_style_is_installed_with_its_package(self) -> None:
+        kinds = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
+        packages = [path.parent for path in ROOT.glob("*/__init__.py") if path.parent.name != "tests"]
+        data = [
+            path.relative_to(package)
+            for package in packages
+            for path in package.rglob("*")
+            if path.is_file() and path.suffix not in (".py", ".pyc")
+        ]
+        assert data
+        assert [path for path in data if f"{path.parts[0]}/**" not in kinds] == []
 
     def test_what_is_left_out_is_among_the_requirements(self) -> None:
         (pattern,) = re.findall(r"grep -vE '(.*?)'", (DOCKER / "Dockerfile").read_text())
