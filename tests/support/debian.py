@@ -14,6 +14,7 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -207,6 +208,7 @@ def _say(text: str) -> None:
 def main(words: Sequence[str]) -> int:
     mortal = words[:1] == ["--mortal"]
     command = words[mortal:]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end with us
     try:
         install_missing()
         with servers(mortal) as environment:
