@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
+from importlib.metadata import version
 from typing import Any, NoReturn
 
 from ginkgo_site import overview
@@ -28,7 +29,7 @@ def main() -> None:
 
 
 def _is_quick(words: Sequence[str]) -> bool:
-    return not words or words in (["--help"], ["-h"], ["help"]) or words[0] in ("probe", *_COMPLETION)
+    return not words or words in (["--help"], ["-h"], ["help"], ["--version"]) or words[0] in ("probe", *_COMPLETION)
 
 
 _COMPLETION = ("--install-completion", "--show-completion")
@@ -46,7 +47,7 @@ def _quick(words: Sequence[str]) -> int:
         return completion.main(words[0], words[1:])
     if words and words[0] == "probe":
         return _run(words)
-    sys.stdout.write(overview.text())
+    sys.stdout.write(f"ginkgo-live {version('ginkgo-live')}\n" if words == ["--version"] else overview.text())
     return exits.DONE
 
 

@@ -154,7 +154,7 @@ def test_a_running_cluster_tells_none(tmp_path: Path) -> None:
         }.items():
             patch.setenv(name, value)
         with platform(home, "--nodes", "1") as running:
-            eventually(lambda: _runs(running.home), 180, saying="portfolios running")
+            eventually(lambda: _runs(running.home), 300, saying="portfolios running")
             client = redis.Redis(port=port, password=password)
             client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
             client.config_set("requirepass", "another")
