@@ -10,7 +10,15 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 
 from market.poison import UNDECODABLE, PoisonCounter
 from nodes.subscription import Gap, Item, Position
@@ -66,15 +74,17 @@ class Reader:
 
     def watermarks(self, positions: set[Position], timeout: float = 10.0) -> dict[Position, tuple[int, int]]:
         """(first offset held, end offset) of each. Raises KafkaException when Kafka does not say in time."""
-        found: dict[Position, tuple[int, int]] = {}
-        for topic, partition in positions:
-            answer = self._consumer.get_watermark_offsets(
-                TopicPartition(topic, partition), timeout=timeout, cached=False
-            )
-            if answer is None:
-                raise KafkaException(KafkaError._TIMED_OUT)
-            found[topic, partition] = answer
-        return found
+        begins, ends = (self._offsets(positions, which, timeout) for which in (OFFSET_BEGINNING, OFFSET_END))
+        return {position: (begins[position], ends[position]) for position in positions}
+
+    def _offsets(self, positions: set[Position], which: int, timeout: float) -> dict[Position, int]:
+        """One question for all partitions: as a time, Kafka takes -2 for the first offset and -1 for the end."""
+        asked = [TopicPartition(topic, partition, which) for topic, partition in positions]
+        answers = self._consumer.offsets_for_times(asked, timeout=timeout)
+        for answer in answers:
+            if answer.error is not None:
+                raise KafkaException(answer.error)
+        return {(answer.topic, answer.partition): answer.offset for answer in answers}
 
     def read(self, gaps: Mapping[Position, Gap], keys: frozenset[bytes], stop: threading.Event) -> Iterator[list[Item]]:
         """Batches of the wanted events in `gaps`, each partition in its order; ends early when `stop` is set."""

@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 import django
-from confluent_kafka import Consumer
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 _TIMEOUT_S = 240.0
 
@@ -25,9 +25,9 @@ _TIMEOUT_S = 240.0
 class _FromTheStart(Consumer):
     """Calls the log's beginning its end, so that a portfolio that joins begins its live stream there."""
 
-    def get_watermark_offsets(self, *args: Any, **options: Any) -> tuple[int, int] | None:
-        found = super().get_watermark_offsets(*args, **options)
-        return None if found is None else (found[0], found[0])
+    def offsets_for_times(self, partitions: list[TopicPartition], **options: Any) -> list[TopicPartition]:
+        first = [TopicPartition(each.topic, each.partition, OFFSET_BEGINNING) for each in partitions]
+        return list(super().offsets_for_times(first, **options))
 
 
 def main(expected: int, wanted: int, portfolios: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
 
 from market import topics
 from market.bus import partition_of
@@ -162,9 +162,14 @@ class Consumer:
             for tp in partitions
         ]
 
-    def get_watermark_offsets(self, tp: TopicPartition, timeout: float = 0, cached: bool = False) -> tuple[int, int]:
+    def offsets_for_times(self, partitions: list[TopicPartition], timeout: float = 0) -> list[TopicPartition]:
+        """Of their beginning or their end."""
         hub().pause()
-        return 0, len(self._log.places[tp.topic, tp.partition])
+        found = []
+        for tp in partitions:
+            end = len(self._log.places[tp.topic, tp.partition])
+            found.append(TopicPartition(tp.topic, tp.partition, 0 if tp.offset == OFFSET_BEGINNING else end))
+        return found
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
