@@ -4,6 +4,7 @@ consumers by assignment, and one consumer group that rebalances, expires members
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,9 @@ from market.bus import partition_of
 from tests.protocol.hub import Process, Task, hub
 
 PARTITIONS = {topics.MARKET_DATA["cn"]: 2, topics.ORDERS_SUBMISSION: 2, topics.ORDERS_FEEDBACK: 2}
+
+_PATIENCE = 10.0
+"""Seconds after which a producer gives a message up."""
 
 Place = tuple[str, int]
 Record = tuple[bytes, bytes]
@@ -56,8 +60,30 @@ class Log:
         self.readers: list[Task] = []
         self.heard: Callable[[Process, str, int, int, bytes], None] = lambda *_: None
         self.group = Group(self)
+        self.away = False
+        """Nobody answers: what is produced times out, nothing is read."""
+        self.cut = False
+        """Nodes do not reach it with their orders; all else goes on."""
+        self.absent: list[Task] = []
+        self.unsettled: list[Consumer] = []
         self.failing = 0.0
         """The share of deliveries that fail: half of them are in the log all the same."""
+
+    def come_back(self) -> None:
+        self.away = self.cut = False
+        for consumer in self.unsettled:
+            if consumer.stored and consumer.process.alive:
+                with contextlib.suppress(KafkaException):
+                    self.group.commit(consumer)
+        self.unsettled.clear()
+        hub().wake(self.absent)
+        hub().wake(self.readers)
+
+    def ask(self) -> None:
+        """Raises KafkaException while it is away."""
+        hub().pause()
+        if self.away:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
 
     def append(self, process: Process, topic: str, key: str, value: bytes) -> None:
         partition = partition_of(key, PARTITIONS[topic])
@@ -94,6 +120,9 @@ class Producer:
             topic, key, value, on_delivery = self._flying[0]
             error = None
             fate = hub().chance() if self._log.failing else 1.0
+            away = self._log.away or (self._log.cut and self._process.kind == "node")
+            if away and not hub().wait(self._log.absent, _PATIENCE):
+                error, fate = KafkaError(KafkaError._MSG_TIMED_OUT), 1.0
             if fate < self._log.failing:
                 error = KafkaError(KafkaError._MSG_TIMED_OUT)
             if error is None or fate < self._log.failing / 2:
@@ -164,7 +193,7 @@ class Consumer:
 
     def offsets_for_times(self, partitions: list[TopicPartition], timeout: float = 0) -> list[TopicPartition]:
         """Of their beginning or their end."""
-        hub().pause()
+        self._log.ask()
         found = []
         for tp in partitions:
             end = len(self._log.places[tp.topic, tp.partition])
@@ -174,7 +203,7 @@ class Consumer:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     def poll(self, timeout: float = 0) -> Message | None:
-        if self._group:
+        if self._group and not self._log.away:
             self._log.group.serve(self)
         found = self._take(1)
         if not found and timeout:
@@ -190,6 +219,8 @@ class Consumer:
         return found
 
     def _take(self, count: int) -> list[Message]:
+        if self._log.away:
+            return []
         places = self._log.places
         behind = [place for place, at in self._at.items() if at < len(places[place])]
         if not behind:
@@ -217,6 +248,8 @@ class Consumer:
         self._log.group.join(self)
 
     def list_topics(self, topic: str, timeout: float = 0) -> Any:
+        if self._log.away:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
         return SimpleNamespace(topics={topic: SimpleNamespace(partitions=dict.fromkeys(range(PARTITIONS[topic])))})
 
     def store_offsets(self, message: Message) -> None:
@@ -227,6 +260,11 @@ class Consumer:
 
     def commit(self, asynchronous: bool = True) -> None:
         hub().pause()
+        if self._log.away:
+            if not asynchronous:
+                raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+            self._log.unsettled.append(self)  # the client goes on trying by itself
+            return
         if not self.stored:
             raise KafkaException(KafkaError(KafkaError._NO_OFFSET))
         self._log.group.commit(self)

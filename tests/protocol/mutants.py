@@ -222,6 +222,23 @@ MUTANTS: tuple[Mutant, ...] = (
         "halted.setdefault((item.cause.topic, item.cause.partition), item.cause.offset)",
         "halted[item.cause.topic, item.cause.partition] = item.cause.offset",
     ),
+    # -- around Kafka ----------------------------------------------------------------------------------------------
+    _one(
+        "door without the epoch check",
+        "market.engine.intake",
+        "Intake.take",
+        "profiles = self._books.profiles(answers.portfolio_ids)\n",
+        "profiles = self._books.profiles(answers.portfolio_ids)\n"
+        "        for each in sound if straight else ():\n"
+        "            profiles[each.portfolio_id] = replace(profiles[each.portfolio_id], epoch=each.epoch)\n",
+    ),
+    _one(
+        "what came straight is not owed to the log",
+        "market.engine.intake",
+        "Intake.take",
+        "if straight:\n",
+        "if False:\n",
+    ),
     # -- orders and answers ----------------------------------------------------------------------------------------
     Mutant(
         "nothing is sent again after a restart",

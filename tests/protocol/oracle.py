@@ -6,7 +6,7 @@ was cancelled before it came; the broker gets each order once.
 
 When all is calm: every price was applied once, in its order; every order that was checkpointed has its answer; the
 portfolio's cash and positions, its ledger, the engine's fills and the broker's executions are the same, and so are
-their open orders; every answer was told, in its order.
+their open orders; every answer was told, in its order; whatever the engine has taken in stands in the log.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from market import topics
-from market.messages import OrderCancel, OrderSubmission, decode_feedback, decode_order
-from market.models import CancelRequest, FeedbackCounter, Fill, Order, OutboxMessage
+from market.messages import OrderCancel, OrderSubmission, decode_feedback, decode_order, id_of
+from market.models import CancelRequest, FeedbackCounter, Fill, LogDebt, Order, OutboxMessage
 from portfolios.kernel import state as kernel
 from portfolios.kernel.money import UNIT, to_units
 from portfolios.models import Assignment, Checkpoint, LedgerEntry
@@ -103,9 +103,11 @@ class Oracle:
                 for pid, row in rows.items():
                     self._checkpointed(transaction, pid, table.rows.get(pid), row)
             elif model is Order:
+                owed = changes.get(self.db.table(LogDebt), {}).values()
+                straight = {debt["message_id"] for debt in owed if debt is not None}
                 for order_id, row in rows.items():
                     if row is not None and order_id not in table.rows:
-                        self._taken_in(transaction, row)
+                        self._taken_in(transaction, row, order_id in straight)
 
     def _assigned(self, pid: str, old: Row | None, new: Row | None, changes: Pending) -> None:
         if old is None or new is None:
@@ -138,7 +140,7 @@ class Oracle:
         for each in state.cancels:
             self.written[each.cancel.cancel_id] = ""
 
-    def _taken_in(self, transaction: Transaction, row: Row) -> None:
+    def _taken_in(self, transaction: Transaction, row: Row, straight: bool) -> None:
         pid = row["portfolio_id"]
         epoch = self.db.table(Assignment).rows[pid]["epoch"]
         if row["epoch"] != epoch:
@@ -148,7 +150,8 @@ class Oracle:
                 self.ended_at.get((pid, row["epoch"]), -1) >= transaction.locked,
                 f"order {row['order_id'][:8]} of epoch {row['epoch']} was taken in at epoch {epoch}",
             )
-        first = (row["order_id"], row["epoch"]) in self.called_off and self.one_engine
+        # What comes straight overtakes what is in the log and not read yet.
+        first = (row["order_id"], row["epoch"]) in self.called_off and self.one_engine and not straight
         require(not first or row["state"] in OVER, f"order {row['order_id'][:8]} trades: its cancel was left out")
         for cancel in self.db.table(CancelRequest).rows.values():
             if cancel["order_id"] == row["order_id"]:
@@ -191,6 +194,7 @@ class Oracle:
         for row in self.db.table(OutboxMessage).rows.values():
             outbox[row["portfolio_id"]].append(row)
             require(row["published"], f"feedback {row['pseq']} of {row['portfolio_id'][:4]} was never told")
+        self._whole_log()
         told: dict[str, set[int]] = defaultdict(set)
         for (topic, _), records in self.log.places.items():
             for _, value in records if topic == topics.ORDERS_FEEDBACK else ():
@@ -202,6 +206,15 @@ class Oracle:
             self._answers(pid, state, [row["pseq"] for row in outbox[pid]], told[pid])
             self._orders(pid, state)
             self._cash(pid, state)
+
+    def _whole_log(self) -> None:
+        """Whatever the engine has is in the log, by whatever way it came."""
+        logged: set[str] = set()
+        for (topic, _), records in self.log.places.items():
+            for _, value in records if topic == topics.ORDERS_SUBMISSION else ():
+                logged.add(id_of(decode_order(value)))
+        missing = [k for model in (Order, CancelRequest) for k in self.db.table(model).rows if k not in logged]
+        require(not missing, f"{_short(missing)} are in the books and not in the log")
 
     def _prices(self, pid: str, state: kernel.PortfolioState, ticks: dict[str, int]) -> None:
         seen: dict[str, list[int]] = msgspec.json.decode(state.components.strategy.state)["seen"]

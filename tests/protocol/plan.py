@@ -40,6 +40,10 @@ class Plan:
     cuts: int
     deposits: int
     tantrums: float
+    outages: int
+    straight: str
+    detour: bool
+    """From the start nodes do not reach Kafka with their orders."""
 
 
 def draw(chance: Callable[[], float]) -> Plan:
@@ -73,4 +77,7 @@ def draw(chance: Callable[[], float]) -> Plan:
         cuts=often(0.2, 2),
         deposits=often(0.25, 2),
         tantrums=of(0.0, 0.0, 0.1),
+        outages=often(0.3, 3),
+        straight=of("exits", "all", "all", "off"),
+        detour=chance() < 0.2,
     )

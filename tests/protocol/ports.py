@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import logging
 import uuid
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,19 @@ from django.db.models import OuterRef
 
 from market import bus
 from market.alerting import Alerter
-from market.models import CancelRequest, EngineSwitch, FeedbackCounter, FencedMessage, Fill, Order, OutboxMessage
+from market.direct import ELSEWHERE, FAILED, Answer, Call
+from market.engine.reception import Reception
+from market.messages import OrderMessage, id_of
+from market.models import (
+    CancelRequest,
+    EngineSwitch,
+    FeedbackCounter,
+    FencedMessage,
+    Fill,
+    LogDebt,
+    Order,
+    OutboxMessage,
+)
 from nodes.identity import Identity
 from nodes.metrics import Metrics
 from nodes.thread import NodeThread
@@ -23,7 +36,7 @@ from portfolios import livestate
 from portfolios.models import Account, Adjustment, Assignment, Checkpoint, Command, LedgerEntry, Portfolio, Revision
 from scheduler.models import Node, PlannedMove, Requirement
 from tests.protocol import database, kafka, sql, threads
-from tests.protocol.hub import Violation, hub
+from tests.protocol.hub import Process, Task, Violation, hub
 from tests.protocol.redis import Redis
 
 MODELS: tuple[type[models.Model], ...] = (
@@ -38,6 +51,7 @@ MODELS: tuple[type[models.Model], ...] = (
     FencedMessage,
     Fill,
     LedgerEntry,
+    LogDebt,
     Node,
     Order,
     OutboxMessage,
@@ -50,6 +64,7 @@ MODELS: tuple[type[models.Model], ...] = (
 _MODULES = (
     "market.dispatcher",
     "market.engine.books",
+    "market.engine.debt",
     "market.engine.desk",
     "market.engine.rulebook",
     "market.engine.transactions",
@@ -57,9 +72,11 @@ _MODULES = (
     "market.outbox",
     "market.submissions",
     "nodes.adjustments",
+    "nodes.answers",
     "nodes.checkpointer",
     "nodes.consumer",
     "nodes.context",
+    "nodes.direct",
     "nodes.ending",
     "nodes.heartbeat",
     "nodes.holding",
@@ -122,6 +139,8 @@ class Servers:
         self.log = kafka.Log()
         self.redis = Redis()
         self.alerts: list[tuple[str, str]] = []
+        self.doors: dict[str, tuple[Process, Reception]] = {}
+        """Where engines take orders straight from nodes."""
         self.sent: list[tuple[str, dict[str, Any]]] = []
         """Commands on their way to nodes: (queue, arguments)."""
 
@@ -161,6 +180,53 @@ class NoThread:
         return True
 
     died = False
+
+
+class KafkaWatch(NoThread):
+    """Knows at once."""
+
+    @property
+    def away(self) -> bool:
+        return servers.log.away or servers.log.cut
+
+
+class Caller:
+    """In the place of the node's line to the engines. A call is a thread of the engine that is called: it may be
+    carried out later than its caller waits, or its answer may be lost.
+    """
+
+    def __call__(self, messages: Sequence[OrderMessage]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for anyone in (False, True):
+            for process, reception in list(servers.doors.values()):
+                left = [each for each in messages if id_of(each) not in found]
+                if not left:
+                    return found
+                answer = _ask(process, reception, Call(left, anyone))
+                if answer is None or answer.fault:
+                    continue
+                for message, outcome in zip(left, answer.outcomes, strict=True):
+                    if outcome not in (ELSEWHERE, FAILED):
+                        found[id_of(message)] = outcome
+        return found
+
+
+def _ask(process: Process, reception: Reception, call: Call) -> Answer | None:
+    hub().pause()
+    if not process.alive:
+        return None
+    answers: list[Answer] = []
+    waiting: list[Task] = []
+
+    def serve() -> None:
+        hub().pause()
+        answers.append(reception.take(call))
+        hub().wake(waiting)
+
+    hub().spawn(process, "door", serve)
+    hub().wait(waiting, 3.0)
+    lost = servers.log.failing and hub().chance() < servers.log.failing
+    return answers[0] if answers and not lost else None
 
 
 class Figures(Metrics):
@@ -244,6 +310,7 @@ def install(real_sql: bool = False) -> None:
     # Measures by the real clock.
     node.LoadMeter = lambda: SimpleNamespace(read=lambda _: {})  # type: ignore[attr-defined]
     node.Metrics = Figures  # type: ignore[attr-defined]
+    node.KafkaWatch, node.Caller = KafkaWatch, Caller  # type: ignore[attr-defined]
     node.trading_days = lambda *_: ()  # type: ignore[attr-defined]
     node.identity = SimpleNamespace(of_this_process=_identity, ensure_free=lambda *_: None)  # type: ignore[attr-defined]
     node.topic_admin = SimpleNamespace(  # type: ignore[attr-defined]

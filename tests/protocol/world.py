@@ -20,12 +20,14 @@ from django.db import Error as DatabaseError
 from market import topics
 from market.dispatcher import Order as Command
 from market.engine.books import Books
+from market.engine.debt import Debt
 from market.engine.desk import Desk
 from market.engine.intake import Intake
+from market.engine.reception import Reception
 from market.engine.voice import Voice
 from market.engine.watch import BrokerWatch
 from market.messages import encode
-from market.models import FeedbackCounter, Order, OutboxMessage
+from market.models import FeedbackCounter, LogDebt, Order, OutboxMessage
 from market.outbox import Outbox
 from market.pretrade import Limits
 from market.submissions import Partitions, Submissions
@@ -52,13 +54,16 @@ NODES = ("node-a", "node-b")
 ENGINES = ("engine-a", "engine-b")
 _LIMITS = Limits(max_orders_per_minute=10**6, max_order_value=10**15, max_daily_turnover=10**18)
 _CALM_STEPS = 12_000
+_DETOUR_STEPS = 2_000
 
 
 class SimulatedNode(Node):
     """The product's node. Without a TTL that can pass it needs no heartbeat: it has its lease for ever."""
 
     def _threads(self) -> list[NodeThread]:
-        parts: list[NodeThread] = [self._checkpointer, self._feedback, self._market, self._reconciler]
+        parts: list[NodeThread] = [
+            self._checkpointer, self._feedback, self._market, self._reconciler, self._straight
+        ]  # fmt: skip
         return parts if self._config.heartbeat_ttl == FOREVER else [self._heartbeat, *parts]
 
 
@@ -112,7 +117,7 @@ class Cluster:
             "risk_managements": [],
             "sizer": {"name": THREE_LOTS},
             "codes": codes,
-            "policy": {"pyramiding": self.plan.pyramiding},
+            "policy": {"pyramiding": self.plan.pyramiding, "degraded_send": self.plan.straight},
         }
         self.oracle.started[pid] = {code: int(code in codes) for code in CODES}
         offsets = {topics.MARKET_DATA["cn"]: {str(p): 0 for p in range(2)}}
@@ -168,8 +173,11 @@ class Cluster:
             mine,
             alerter,  # type: ignore[arg-type,return-value]
         )
+        debt = Debt(kafka.Producer(self.log, process), mine, lambda: self.log.away)  # type: ignore[arg-type]
+        self.servers.doors[name] = process, Reception(desk, mine, lambda: mine.unknown and self.log.away)
         for what, work in (
             ("outbox", outbox.run),
+            ("debt", debt.run),
             ("broker", BrokerWatch(broker, desk, mine).run),
             ("submissions", submissions.run),
         ):
@@ -205,11 +213,13 @@ class Cluster:
             (plan.deposits, self._deposit),
             (2 * plan.deposits, lambda: self._wake(*NODES)),
             (plan.freezes, self._expire), (1 + plan.moves, self._settle), (1 + plan.moves, self._deliver),
+            (plan.outages, self._kafka_leaves), (plan.outages, self._kafka_comes_back),
         ):  # fmt: skip
             deck += [act] * count
         machine.random.shuffle(deck)
         deck.append(lambda: None)
         self.log.failing, self.exchange.failing, self.exchange.quiet = plan.log, plan.broker, plan.quiet
+        self.log.cut = plan.detour
         for name in self.portfolios:
             self._act(lambda name=name: self._give(name, NODES[int(chance() * 2)]))  # type: ignore[misc]
         while deck:
@@ -350,7 +360,11 @@ class Cluster:
                 assert row is not None
                 codes = [code for code in CODES if code == CODES[0] or self.chance() < 0.6]
                 kept = [code for code in row.config["codes"] if code not in codes]
-                config = {**row.config, "codes": kept + codes, "policy": {"pyramiding": self.chance() < 0.5}}
+                config = {
+                    **row.config,
+                    "codes": kept + codes,
+                    "policy": {"pyramiding": self.chance() < 0.5, "degraded_send": self.plan.straight},
+                }
                 Portfolio.objects.filter(id=pid).update(version=row.version + 1, config=config)
                 Revision.objects.bulk_create([Revision(portfolio_id=pid, version=row.version + 1, config=config)])
 
@@ -382,6 +396,19 @@ class Cluster:
             self.hub.note(f"{process} does not reach Redis")
             self.servers.redis.cut_off.add(process)
 
+    def _kafka_leaves(self) -> None:
+        if self.chance() < 0.3:
+            self.hub.note("Kafka is away")
+            self.log.away = True
+        else:
+            self.hub.note("Kafka takes no orders of nodes")
+            self.log.cut = True
+
+    def _kafka_comes_back(self) -> None:
+        if self.log.away or self.log.cut:
+            self.hub.note("Kafka is back")
+            self.log.come_back()
+
     def _trade(self) -> None:
         self.exchange.trade()
 
@@ -397,6 +424,8 @@ class Cluster:
         machine = self.hub
         machine.note("calm")
         machine.haste = 1.0
+        self._kafka_comes_back()
+        self.log.cut = self.plan.detour
         self.log.failing = self.exchange.failing = self.exchange.quiet = 0.0
         self.db.failing.clear()
         self.servers.redis.cut_off.clear()
@@ -411,6 +440,8 @@ class Cluster:
                 self.exchange.trade()
         for step in range(_CALM_STEPS):
             machine.step()
+            if step == _DETOUR_STEPS:
+                self._kafka_comes_back()
             if self.leaving:
                 self._bury()
                 for name, process in list(self.running.items()):
@@ -444,6 +475,8 @@ class Cluster:
         outbox, counters = self.db.table(OutboxMessage).rows, self.db.table(FeedbackCounter).rows
         if any(not row["published"] for row in outbox.values()):
             return "feedback is not told"
+        if self.db.table(LogDebt).rows:
+            return "the log is owed orders"
         for place, records in self.log.places.items():
             if place[0] == topics.ORDERS_SUBMISSION and self.log.group.committed.get(place, 0) < len(records):
                 return "orders are not read"
