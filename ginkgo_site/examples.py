@@ -8,6 +8,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "ginkgo up --nodes 3 --feed simulation",
         "ginkgo up --detach",
     ),
+    "demo": ("ginkgo demo",),
     "down": ("ginkgo down",),
     "status": ("ginkgo status", "ginkgo status --json"),
     "top": ("ginkgo top", "ginkgo top --every 0.5"),

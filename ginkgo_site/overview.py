@@ -5,6 +5,7 @@ from __future__ import annotations
 COMMANDS: dict[str, dict[str, str]] = {
     "All of it": {
         "up": "servers, scheduler, engine, nodes, feed and pages, until Ctrl-C",
+        "demo": "two nodes trade, one is killed, the books agree; leaves nothing",
         "down": "stop what `ginkgo up --detach` runs",
         "status": "nodes, portfolios, orders and the feed, as of now",
         "top": "the same on a screen that moves",
