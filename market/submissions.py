@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 GROUP = "ginkgo.engine"
 _BATCH = 200
 _POLL = 0.05
+_RECOVERY = 1.0
+"""Seconds between a client that says it cannot read and the next one."""
 _WAITING_FOR: dict[type[Exception], str] = {BrokerUnavailable: "broker", KafkaException: "Kafka"}
 _BACK_OFF = (0.1, 0.2, 0.5, 1.0, 2.0)
 
@@ -76,20 +78,26 @@ class Submissions:
         self._consumer: Consumer | None = None
         self._assigned: frozenset[int] = frozenset()
         self._taken_over = False
+        self._deaf = False
         self.last_order: datetime | None = None
         self.waiting_for: str = ""
 
     def run(self, stop: threading.Event) -> None:
         """The thread: until `stop` is set. `close` comes after it."""
-        self._consumer = consumer = self._make()
-        consumer.subscribe(
-            [ORDERS_SUBMISSION],
-            on_assign=self._on_assign,
-            on_revoke=self._on_revoke,
-            on_lost=self._on_lost,
-        )
         while not stop.is_set():
-            self.step(consumer, stop)
+            self._deaf = False
+            self._consumer = consumer = self._make()
+            consumer.subscribe(
+                [ORDERS_SUBMISSION],
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
+            )
+            while not (stop.is_set() or self._deaf):
+                self.step(consumer, stop)
+            if self._deaf and not stop.wait(_RECOVERY):
+                log.warning("Orders are read by a new client")
+                consumer.close()
 
     def close(self) -> None:
         """Commit what was taken in, and give the partitions back."""
@@ -161,6 +169,8 @@ class Submissions:
             elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 self._complain(f"Topic {ORDERS_SUBMISSION} does not exist: create it with 'ginkgo data init'")
             else:
+                # It may have its partitions and never read them: so after the group's coordinator was away for long.
+                self._deaf = True
                 self._complain(f"Orders cannot be read: {error.str()}")
         return good
 

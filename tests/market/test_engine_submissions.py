@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from confluent_kafka import KafkaError
 from django.db import IntegrityError, OperationalError
 
 from market.brokers.port import BrokerUnavailable
@@ -68,6 +69,41 @@ def test_a_message_that_makes_it_fail_is_alerted_and_the_others_are_taken_in(
     assert submissions._take_in(orders, threading.Event())
     assert [state_of(each) for each in (orders[0], orders[2])] == ["accepted", "accepted"]
     assert [orders[1].order_id in message for _, message in alerts.raised] == [True]
+
+
+class Deaf:
+    """A client as it is after the group's coordinator was away: it has the partitions, and reads no more."""
+
+    def __init__(self, then=lambda: None):
+        self.closed, self._then = False, then
+
+    def subscribe(self, topics, **callbacks):
+        self._then()
+
+    def poll(self, timeout):
+        return Said(KafkaError(KafkaError.NOT_COORDINATOR))
+
+    def consume(self, count, timeout):
+        return []
+
+    def close(self):
+        self.closed = True
+
+
+class Said:
+    def __init__(self, error):
+        self.error = lambda: error
+
+
+def test_a_client_that_cannot_read_any_more_is_replaced(desk, alerts, monkeypatch):
+    monkeypatch.setattr("market.submissions._RECOVERY", 0.0)
+    stop = threading.Event()
+    first, second = Deaf(), Deaf(then=stop.set)
+    clients = iter([first, second])
+    submissions = Submissions(lambda: next(clients), desk, Partitions(), alerts)
+    submissions.run(stop)
+    assert first.closed and not second.closed
+    assert submissions._consumer is second
 
 
 def test_portfolios_are_an_engines_by_the_partition_of_their_id():
