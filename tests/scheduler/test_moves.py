@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
 
 from portfolios.models import Command, Portfolio
 from portfolios.models.command import CommandState
@@ -67,6 +69,23 @@ def test_a_move_is_settled_without_waiting_for_the_next_check(herd: Herd, moving
     assert cycle.settle(clock) == 0
     assert herd.queue("n2")[0]["command_type"] == "portfolio.migrate_in"
     assert Plan.objects.first().placements == {"p1": ["n2", 4]}
+
+
+def test_one_that_is_asked_for_while_the_others_are_looked_at_is_left_alone(
+    moving: str, portfolio: Make, clock: Clock
+) -> None:
+    portfolio("p2", "n1", 1)
+    asked: list[bool] = []
+
+    def meanwhile(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if not asked and sql.startswith("SELECT") and "portfolios_assignment" in sql:
+            asked.append(True)
+            assert moves.begin(owner_of("p2"), "n2", "test", clock())
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(meanwhile):
+        cycle.settle(clock)
+    assert set(moves.under_way()) == {"p1", "p2"}
 
 
 def test_past_its_deadline_the_scheduler_takes_the_epoch(herd: Herd, moving: str, clock: Clock) -> None:
