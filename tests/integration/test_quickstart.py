@@ -29,7 +29,7 @@ from market import topics
 from tests.support import eventually, stack
 from tests.support.stack import RunningStack, running_stack
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.slow]
 
 NODES = ("execution_node_001", "execution_node_002")
 # As the quickstart writes it, and the codes that it forgot.
@@ -192,7 +192,6 @@ def test_its_three_files_of_configuration_are_taken_as_they_stand(tmp_path: Path
     assert loaded.brokers["real_broker"]["type"] == "real"
 
 
-@pytest.mark.slow
 def test_the_servers_answer_to_their_status_commands(quickstart: Quickstart) -> None:
     for server in ("mongo", "mysql", "redis", "clickhouse", "kafka"):
         assert json.loads(quickstart.ginkgo(server, "status", "--json"))
@@ -223,7 +222,6 @@ def test_scenario_1_a_new_configuration_is_answered_and_runs(quickstart: Quickst
     assert found["config"]["sizer"]["name"] == "FixedAmountSizer"
 
 
-@pytest.mark.slow
 def test_scenario_2_status_and_positions_are_the_same_by_http_and_by_command(quickstart: Quickstart) -> None:
     by_command = json.loads(quickstart.ginkgo("portfolio", "status", quickstart.portfolio, "--json"))
     by_http = quickstart.status()
@@ -271,7 +269,6 @@ def test_scenario_4_alerts_of_a_time(quickstart: Quickstart) -> None:
     assert found["total_count"] >= 1
 
 
-@pytest.mark.slow
 def test_scenario_5_nodes_leave_and_come_back_and_the_portfolio_is_always_somewhere(quickstart: Quickstart) -> None:
     here = quickstart
     if NODES[1] not in here.processes:
@@ -301,7 +298,6 @@ def test_scenario_5_nodes_leave_and_come_back_and_the_portfolio_is_always_somewh
     eventually(lambda: set(NODES) <= _nodes(here), 90, 0.5, saying="both nodes again")
 
 
-@pytest.mark.slow
 def test_question_1_a_portfolio_is_exported_and_imported(quickstart: Quickstart, home: Path) -> None:
     backup = home / "portfolio_backup.json"
     quickstart.ginkgo("portfolio", "export", quickstart.portfolio, "--output", str(backup))
@@ -312,7 +308,6 @@ def test_question_1_a_portfolio_is_exported_and_imported(quickstart: Quickstart,
     assert exported["portfolio"]["config"] == json.loads(backup.read_text())["portfolio"]["config"]
 
 
-@pytest.mark.slow
 def test_question_2_a_live_portfolio_is_run_over_history(quickstart: Quickstart) -> None:
     found = quickstart.ginkgo(
         "backtest", "run", "--portfolio-id", quickstart.portfolio,
@@ -332,7 +327,6 @@ def test_question_3_all_trading_is_stopped(quickstart: Quickstart) -> None:
     assert quickstart.http("GET", "/api/engine/live/status")["switch"] == "on"
 
 
-@pytest.mark.slow
 def test_livecore_refuses_what_it_does_not_have(home: Path) -> None:
     done = stack.run(home, "livecore", "start", "--data-source", "nothing")
     assert done.returncode == 1

@@ -57,7 +57,7 @@ def test_a_broker_that_is_away_costs_a_round_of_many_commands_little(db: None, n
     began = time.monotonic()
     for i in range(100):
         commands.send("portfolio.start", f"p{i}", "n1", 1)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 20  # were each to look for the broker by itself, it would be a minute
     assert Command.objects.filter(state=CommandState.FAILED).count() == 100
 
 

@@ -108,6 +108,7 @@ def reported(stack: RunningStack, desk: Desk) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_books_agree_after_real_trading_and_what_is_falsified_is_alerted_once_and_resolved(
     cluster: Cluster, stack: RunningStack, desk: Desk
 ) -> None:
