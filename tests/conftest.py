@@ -6,9 +6,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support.stack import RunningStack, running_stack
+
+# A busy machine is no fault of what is tested; each test has its time limit by pytest.
+hypothesis.settings.register_profile("ginkgo", deadline=None)
+hypothesis.settings.load_profile("ginkgo")
 
 LONGEST = (
     "tests/integration/test_up.py",
