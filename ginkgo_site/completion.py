@@ -72,14 +72,21 @@ def _children(branches: Sequence[Branch]) -> list[tuple[tuple[str, ...], dict[st
     return [((), everything), *((b.path, b.children) for b in branches if b.children)]
 
 
+def _taking(branches: Sequence[Branch]) -> tuple[list[str], list[str]]:
+    """The options that a file follows, and those that any value follows."""
+    options = [option for branch in branches for option in branch.options]
+    files = {name for option in options if option.is_file for name in option.names}
+    valued = {name for option in options if option.takes for name in option.names}
+    return sorted(files), sorted(valued)
+
+
 def _bash(branches: Sequence[Branch]) -> str:
     words = [f"    '{' '.join(path)}') echo '{' '.join(names)}' ;;" for path, names in _children(branches)]
     options = [
         f"    '{' '.join(b.path)}') echo '{' '.join([*(n for o in b.options for n in o.names), '--help'])}' ;;"
         for b in branches
     ]
-    files = sorted({n for b in branches for o in b.options if o.is_file for n in o.names})
-    valued = sorted({n for b in branches for o in b.options if o.takes for n in o.names})
+    files, valued = _taking(branches)
     return _BASH.format(
         words="\n".join(words), options="\n".join(options), files="|".join(files), valued="|".join(valued)
     )
@@ -128,8 +135,7 @@ def _zsh(branches: Sequence[Branch]) -> str:
         + " '--help:Show how it is used.') ;;"
         for b in branches
     ]
-    files = sorted({n for b in branches for o in b.options if o.is_file for n in o.names})
-    valued = sorted({n for b in branches for o in b.options if o.takes for n in o.names})
+    files, valued = _taking(branches)
     return _ZSH.format(
         words="\n".join(words), options="\n".join(options), files="|".join(files), valued="|".join(valued)
     )
