@@ -56,6 +56,8 @@ class Desk:
         Those that came `straight`, not by the log, are taken in only if their portfolio is one of these. If the broker
         does not answer, its orders stay in doubt (`in_doubt` is set) until `resolve`.
         """
+        if straight is None:  # what comes straight does so because the log does not answer
+            self._intake.look_up(messages)  # before the lock: the stop button does not wait for Kafka
         with self._sending, self._doubting():
             if straight is not None:
                 messages = [each for each in messages if straight(each.portfolio_id)]

@@ -103,15 +103,22 @@ class Intake:
         self._market = market
         self._broker = broker
 
+    def look_up(self, messages: Sequence[OrderMessage]) -> None:
+        """Read from the log the prices behind market orders of codes that the market has seen none of.
+
+        It may take seconds: call it before `take`, with no lock held, and from one thread.
+        """
+        if self._causes is None:
+            return
+        sound = [each for each in messages if isinstance(each, OrderSubmission) and fault(each) is None]
+        self._causes.learn(each for each in sound if each.price is None and self._market.quote(each.code) is None)
+
     def take(self, messages: Sequence[OrderMessage], now: datetime, straight: bool = False) -> list[Taken]:
         """Take messages into the books, in their order. Raises django.db.Error: then none of them was taken.
 
         What came `straight` from a node is owed to the log from then on.
         """
         sound = [message for message in messages if fault(message) is None]
-        if self._causes is not None and not straight:  # those come because the log does not answer
-            orders = [each for each in sound if isinstance(each, OrderSubmission) and each.price is None]
-            self._causes.learn(each for each in orders if self._market.quote(each.code) is None)
         with writing():
             # The locks first: an epoch read before waiting for one could be stale when it is had.
             answers = Answers(message.portfolio_id for message in sound)

@@ -37,7 +37,11 @@ def test_a_first_market_order_is_judged_by_the_price_behind_it(feed: Feed) -> No
     intake = Intake(Books(Weekdays()), limits, Prices(), "simulation", causes())
     made = make_portfolio()
     orders = [submission(made, cause=f"{place}:0", timestamp=feed.now) for place in (dear, cheap)]
-    assert [intake.take([each], NOW)[0].reason for each in orders] == ["order_value", ""]
+    reasons = []
+    for each in orders:
+        intake.look_up([each])
+        reasons += [taken.reason for taken in intake.take([each], NOW)]
+    assert reasons == ["order_value", ""]
     blind = Intake(Books(Weekdays()), limits, Prices(), "simulation")
     assert blind.take([submission(made, cause=f"{dear}:1", timestamp=feed.now)], NOW)[0].reason == ""
 
