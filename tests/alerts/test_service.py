@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -93,7 +92,8 @@ def test_a_storm_is_stored_whole_listed_in_few_lines_and_told_seldom(store: Aler
     assert listed.total_count == 13
     assert sorted(each["count"] for each in listed.alerts) == [1] * 12 + [2988]
     moments = sorted(n.sent_at for n in _sent(source) if n.sent_at)
-    assert all((b - a).total_seconds() > 2 for a, b in pairwise(moments)), moments
+    # By their number: how long one takes to be delivered is not its rule's affair.
+    assert len(moments) <= 2 + (moments[-1] - moments[0]).total_seconds() / 3, moments
     told = {(k["alert_type"], k["source"]) for n in _sent(source) for k in n.kinds}
     assert len(told) == 13
     assert len(hook.got) == len(moments)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from pytest_django import Settings
 
 from portfolios.models import Account, AuditEntry, Portfolio, Revision
 from tests.api import callers
@@ -251,7 +253,11 @@ def test_orders_and_fills_are_filtered(owner: User, api: Caller) -> None:
     assert (first["price"], first["amount"], first["commission"]) == (1700.5, 170050.0, 51.015)
 
 
-def test_the_state_is_the_checkpoints_where_redis_is_away(owner: User, api: Caller) -> None:
+def test_the_state_is_the_checkpoints_where_redis_and_history_are_away(
+    owner: User, api: Caller, settings: Settings
+) -> None:
+    nowhere = replace(settings.GINKGO_RESOLVE(), history="clickhouse://127.0.0.1:1/x")
+    settings.GINKGO_RESOLVE = lambda: nowhere
     ran = books.portfolio("Ran", owner)
     found = api.get(f"/api/portfolio/{ran.id}/status").json()
     assert (found["cash"], found["node_id"], found["epoch"], found["status"]) == (1_000_000, "node-1", 3, "running")
