@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -88,7 +88,12 @@ def platform(home: Path, *options: str) -> Iterator[Platform]:
         yield running
     finally:
         if process.poll() is None:
-            running.interrupt()
+            try:
+                running.interrupt()
+            finally:
+                for left in running.family():
+                    with suppress(psutil.NoSuchProcess):
+                        left.kill()
 
 
 def imbalance(running: Platform) -> list[tuple[str, Decimal]]:
