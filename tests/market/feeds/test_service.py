@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -81,12 +81,17 @@ def _sample() -> SampleFeed:
 
 def _published(since: dict[int, int]) -> list[PriceUpdate]:
     ticks = [decode_price(message.value) for message in log.read(TOPIC, since)]
-    return sorted(ticks, key=lambda tick: (tick.timestamp, CODES.index(tick.code)))
+    return _in_order(ticks)
 
 
 def _story(after: Published, count: int) -> list[PriceUpdate]:
     ticks = (tick for batch in _sample().batches(after) for tick in batch.ticks)
-    return list(islice(ticks, count))
+    return _in_order(islice(ticks, count))
+
+
+def _in_order(ticks: Iterable[PriceUpdate]) -> list[PriceUpdate]:
+    """By time; the codes of one moment are told in another order where the sample's days have ended."""
+    return sorted(ticks, key=lambda tick: (tick.timestamp, CODES.index(tick.code)))
 
 
 def _start(stack: RunningStack, *words: str) -> subprocess.Popen[bytes]:
