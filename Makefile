@@ -41,7 +41,8 @@ test-slow: setup-dev ## the drills with the real 30-second intervals
 	@$(RUN)/python -m pytest -m slow $(ARGS)
 
 test-servers: setup-dev ## the same tests on Debian's MariaDB and Redis, read back with kcat
-	@$(RUN)/python -m tests.support.debian $(RUN)/python -m pytest -m "servers and not slow" $(SPINE) $(ARGS)
+	@$(RUN)/python -m tests.support.debian --pairs 2 \
+		$(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "servers and not slow" $(SPINE) $(ARGS)
 
 .PHONY: drill-servers
 drill-servers: setup-dev ## every drill on Debian's MariaDB and Redis, which are killed and started again (ARGS="chaos --seeds 5")

@@ -6,6 +6,7 @@ pytest-django reads the settings before any conftest; this is the one place earl
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
@@ -16,6 +17,8 @@ _HOME = Path(tempfile.mkdtemp(prefix="gk-"))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ["GINKGO_HOME"] = str(_HOME)
 os.environ["GINKGO_CONFIG_DIR"] = str(_HOME / "config")
+# Of several workers on Debian's servers each has its own (tests.support.debian).
+os.environ |= json.loads(os.environ.get(f"TEST_SERVERS_{os.environ.get('PYTEST_XDIST_WORKER')}", "{}"))
 # Processes that tests start are the product as it is: they get the home, and the product's settings.
 os.environ["DJANGO_SETTINGS_MODULE"] = "ginkgo_site.settings"
 

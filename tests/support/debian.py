@@ -3,6 +3,7 @@
 `python -m tests.support.debian pytest -m servers` installs what is missing (when it may), starts both, sets
 `GINKGO_TEST_SERVERS=debian`, `GINKGO_MYSQL__…` and `GINKGO_REDIS__…` in the environment of the command, and stops both
 after it. The settings are read before any test is collected, so the servers have to be there before pytest is.
+`--pairs 2` starts two of each, one for each of pytest's workers: `TEST_SERVERS_gw1` tells the second.
 
 `python -m tests.support.debian --mortal ginkgo drill` starts them to be killed: each is started again two seconds after
 it died, Redis keeps its data, and MariaDB's files lie on a disk of 400 MB in memory, if this is root's machine.
@@ -12,6 +13,7 @@ it died, Redis keeps its data, and MariaDB's files lie on a disk of 400 MB in me
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import shutil
 import signal
@@ -65,6 +67,15 @@ def install_missing() -> None:
 def find(program: str) -> str | None:
     """Its path; servers live in /usr/sbin, which is not on everybody's path."""
     return shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")
+
+
+@contextmanager
+def pairs(number: int) -> Iterator[dict[str, str]]:
+    """`servers`, so many times over; yields the environment of the first, which tells other workers theirs."""
+    with ExitStack() as stack:
+        environments = [stack.enter_context(servers()) for _ in range(number)]
+        others = {f"TEST_SERVERS_gw{n}": json.dumps(each) for n, each in enumerate(environments) if n}
+        yield environments[0] | others
 
 
 @contextmanager
@@ -207,11 +218,13 @@ def _say(text: str) -> None:
 
 def main(words: Sequence[str]) -> int:
     mortal = words[:1] == ["--mortal"]
-    command = words[mortal:]
+    paired = words[:1] == ["--pairs"]
+    number = int(words[1]) if paired else 1
+    command = words[2 if paired else mortal :]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end with us
     try:
         install_missing()
-        with servers(mortal) as environment:
+        with servers(mortal) if mortal else pairs(number) as environment:
             _say("MariaDB on {GINKGO_MYSQL__PORT}, Redis on {GINKGO_REDIS__PORT}".format(**environment))
             try:
                 return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode

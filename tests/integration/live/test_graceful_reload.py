@@ -44,6 +44,8 @@ def statuses(cluster: Cluster, portfolio: str) -> Iterator[list[str]]:
     """Every status told to Redis meanwhile, in order, as Redis itself saw them."""
     seen: list[str] = []
     key, done, ready = livestate.status_key(portfolio), threading.Event(), threading.Event()
+    # MySQL is told first that it runs: its start would be among what is to come.
+    eventually(lambda: cluster.redis.get(key) in ("running", b"running"), saying="Redis told that it runs")
 
     def listen() -> None:
         with cluster.redis.monitor() as monitor:
