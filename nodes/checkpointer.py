@@ -34,11 +34,14 @@ _TOO_LONG = 5.0
 
 @dataclass(frozen=True)
 class Request:
-    """A checkpoint that is due, what may be sent once it is committed, and what of it, by id, need not go by Kafka."""
+    """A checkpoint that is due, what may be sent once it is committed, and what of it, by id, need not go by Kafka.
+
+    `on_committed`: all who are to be told, for a request may be several in one.
+    """
 
     save: Save
     intents: tuple[Intent, ...] = ()
-    on_committed: Callable[[], None] = field(default=lambda: None)
+    on_committed: tuple[Callable[[], None], ...] = ()
     on_lost: Callable[[], None] = field(default=lambda: None)
     on_failure: Callable[[Intent], None] = field(default=lambda _intent: None)
     on_held: Callable[[], None] = field(default=lambda: None)
@@ -47,18 +50,16 @@ class Request:
 
 
 def merge(older: Request, newer: Request) -> Request:
-    """One request for both: the newer state holds the older's orders, so they may go when it is committed."""
+    """One request for both: the newer state holds the older's orders, so they may go when it is committed.
 
-    def both() -> None:
-        older.on_committed()
-        newer.on_committed()
-
+    The older state is let go: a slow database makes hundreds of requests into one, and each has all of a portfolio.
+    """
     return replace(
         newer,
         save=replace(newer.save, ledger=older.save.ledger + newer.save.ledger),
         intents=older.intents + newer.intents,
         may_go_straight=older.may_go_straight | newer.may_go_straight,
-        on_committed=both,
+        on_committed=older.on_committed + newer.on_committed,
     )
 
 
@@ -202,7 +203,8 @@ class Checkpointer(NodeThread):
                 request.intents, request.save.epoch, request.on_failure, term, request.may_go_straight
             ):
                 request.on_held()
-            request.on_committed()
+            for tell in request.on_committed:
+                tell()
         return None
 
     def _on_database_away(self, requests: list[Request], error: Exception, all_of_them: bool) -> None:

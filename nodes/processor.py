@@ -440,7 +440,7 @@ class Processor(NodeThread):
             Request(
                 save,
                 intents,
-                on_committed=committed.set,
+                on_committed=(committed.set,) if wait else (),
                 on_lost=self._on_lost,
                 on_failure=self._on_failure,
                 on_held=self._resend_now.set,
