@@ -1,6 +1,7 @@
 """The thread that writes checkpoints and only then lets orders go: write before speak (SPEC N6).
 
-One statement serves all portfolios that are due. The steps, and what a crash after each leaves behind:
+One statement serves all portfolios that are due, or as many of them as make up 2 MB. The steps, and what a crash after
+each leaves behind:
 
 1. a processor submits its snapshot, offsets and new intents — nothing is written: the successor decides anew;
 2. the checkpoint is committed — the intents are in it: the successor sends them;
@@ -30,6 +31,8 @@ from portfolios.kernel.orders import Intent
 log = logging.getLogger(__name__)
 
 _TOO_LONG = 5.0
+_AT_ONCE = 2_000_000
+"""Bytes of state in one statement: clients of databases hold them several times over. One portfolio may have more."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +132,9 @@ class Checkpointer(NodeThread):
                 self._wake.set()
 
     def step(self) -> bool:
-        """Write all that is due, send what it holds; False if the database is (still) away."""
+        """Write what is due, oldest first, and send what it holds; False if the database is (still) away."""
         with self._lock:
-            due, self._due = self._due, {}
+            due = self._take()
             self._writing = frozenset(due)
         if not due:
             return self.healthy.is_set() or self._is_back()
@@ -144,6 +147,20 @@ class Checkpointer(NodeThread):
                 self._writing = frozenset()
                 self._forgotten.clear()
                 self._lock.notify_all()
+
+    def _take(self) -> dict[str, Request]:
+        """Of what is due as much as goes into one statement, and at least one; the rest is next."""
+        taken: dict[str, Request] = {}
+        size = 0
+        for portfolio_id, request in self._due.items():
+            size += len(request.save.state)
+            if taken and size > _AT_ONCE:
+                self._wake.set()
+                break
+            taken[portfolio_id] = request
+        for portfolio_id in taken:
+            del self._due[portfolio_id]
+        return taken
 
     def _is_back(self) -> bool:
         """Ask the database, where all that could not be written was forgotten since: those who wait until it is back

@@ -33,6 +33,7 @@ from nodes.context import Context, Limits, TopicCatalogue
 from nodes.control import ControlListener
 from nodes.direct import Straight
 from nodes.direct_caller import Caller
+from nodes.garbage import Trimmer
 from nodes.health import KafkaWatch, faults
 from nodes.heartbeat import Heartbeat
 from nodes.lag import LagMeter, slowest
@@ -158,6 +159,7 @@ class Node:
             partition_pruning=self._pruning,
         )
         self._lag = LagMeter(self.node_id, min(5.0, c.heartbeat_interval), self._places)
+        self._trimmer = Trimmer(self.node_id)
         self._metrics = Metrics(self._market, self._checkpointer, self._sender, self._lag)
         self._load = LoadMeter()
         self._heartbeat = Heartbeat(
@@ -184,7 +186,7 @@ class Node:
     def _threads(self) -> list[NodeThread]:
         return [
             self._heartbeat, self._checkpointer, self._feedback, self._market, self._control, self._announcer,
-            self._reconciler, self._lag, self._kafka, self._straight,
+            self._reconciler, self._lag, self._kafka, self._straight, self._trimmer,
         ]  # fmt: skip
 
     def _take_new_epochs(self) -> None:
@@ -420,10 +422,11 @@ class Node:
         self._heartbeat.join(_left(deadline))
         self._heartbeat.leave()
 
-        for consumer in (self._market, self._feedback, self._control, self._lag):
-            consumer.request_stop()
-        for consumer in (self._market, self._feedback, self._control, self._lag):
-            consumer.join(_left(deadline))
+        rest: tuple[NodeThread, ...] = (self._market, self._feedback, self._control, self._lag, self._trimmer)
+        for each in rest:
+            each.request_stop()
+        for each in rest:
+            each.join(_left(deadline))
         self._alert_producer.flush(min(1.0, _left(deadline)))
         connections.leave()
         log.info("ExecutionNode %s stopped", self.node_id)

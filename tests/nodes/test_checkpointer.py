@@ -146,6 +146,29 @@ def test_two_that_wait_are_one_write(bench: Bench) -> None:
     assert bench.sent == ["p1", "p1"]
 
 
+def test_large_states_are_written_a_few_at_a_time_those_that_wait_longest_first(bench: Bench) -> None:
+    large, small = b"1" * 1_500_000, b"2" * 400_000
+    for portfolio_id, state in (("p1", large), ("p2", small), ("p3", small)):
+        bench.checkpointer.submit(bench.request(portfolio_id, 1, "o", state=state))
+    bench.checkpointer.submit(bench.request("p1", 1, "o1", state=large))  # it keeps its place
+    assert bench.checkpointer.step()
+    assert bench.heard == ["committed p1", "committed p1", "committed p2"]
+    assert state_of("p3") == b""
+    assert bench.checkpointer.step()
+    assert bench.checkpointer.step()
+    assert bench.heard[3:] == ["committed p3"]
+    assert bench.checkpointer.written == 2
+
+
+def test_one_that_is_larger_than_a_statement_should_be_is_written_alone(bench: Bench) -> None:
+    for portfolio_id in ("p1", "p2"):
+        bench.checkpointer.submit(bench.request(portfolio_id, 1, state=b"1" * 3_000_000))
+    bench.checkpointer.step()
+    assert bench.heard == ["committed p1"]
+    bench.checkpointer.step()
+    assert bench.heard == ["committed p1", "committed p2"]
+
+
 def test_of_a_lost_portfolio_nothing_is_written_or_sent_and_the_others_go(bench: Bench) -> None:
     Checkpoint.objects.filter(portfolio_id="p2").update(epoch=2)
     for name in ("p1", "p2", "p3"):

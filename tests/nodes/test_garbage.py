@@ -1,4 +1,4 @@
-"""The node's memory: few heaps for many threads."""
+"""The node's memory: few heaps for many threads, and what is free in them goes back."""
 
 from __future__ import annotations
 
@@ -46,3 +46,23 @@ def test_threads_share_a_few_heaps() -> None:
         return done.stdout.count("<heap nr=")
 
     assert heaps("share") <= 4 < heaps("own")
+
+
+HOLES = """
+import psutil
+from nodes import garbage
+
+garbage.share_heaps()
+me = psutil.Process()
+kept = [bytes(20_000) for _ in range(4000)]
+del kept[:-1]  # the last lies behind them
+before = me.memory_info().rss
+garbage.trim()
+print(before - me.memory_info().rss)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not glibc")
+def test_what_is_free_goes_back_to_the_system() -> None:
+    done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, timeout=60, check=True)
+    assert int(done.stdout) > 60_000_000
