@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
 
-from confluent_kafka import Consumer
 from django.conf import settings
 
 from market import bus, topics
@@ -18,6 +17,7 @@ from market.alerting import Alerter
 from nodes.checkpointer import Checkpointer
 from nodes.consumer import LogConsumer
 from nodes.lease import Lease
+from nodes.readers import Readers
 from nodes.sender import Sender
 from nodes.subscription import Position
 from nodes.warmup import History
@@ -81,7 +81,7 @@ class Context:
     lease: Lease
     alerter: Alerter
     catalogue: TopicCatalogue
-    make_reader: Callable[[str], Consumer]
+    readers: Readers
     trading_days: Callable[[str], tuple[date, ...]]
     partition_pruning: bool
     history: History = field(default_factory=History)

@@ -1,7 +1,7 @@
 """Reads from the log what a portfolio has missed, up to the point from which its queue holds the rest (SPEC N7).
 
 `plan` is the pure decision: which offsets to read, and what the log can no longer tell. `Reader` does it, at full
-speed, with a Kafka client of its own, so that a portfolio far behind holds nobody else up.
+speed, with a Kafka client that is nobody else's meanwhile, so that a portfolio far behind holds nobody else up.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
-    OFFSET_INVALID,
     Consumer,
     KafkaError,
     KafkaException,
+    Message,
     TopicPartition,
 )
 
@@ -25,6 +25,7 @@ from nodes.subscription import Gap, Item, Position
 from portfolios.kernel.events import Cause, Event
 
 _BATCH = 2000
+_PATIENCE_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def plan(
 
 
 class Reader:
-    """A Kafka client for one join. Close it when done."""
+    """What one join does with a Kafka client, which has read other parts of the log before."""
 
     def __init__(self, consumer: Consumer, decode: Callable[[bytes], Event], poison: PoisonCounter) -> None:
         self._consumer = consumer
@@ -93,31 +94,37 @@ class Reader:
         open_gaps = dict(gaps)
         self._consumer.assign([TopicPartition(t, p, gap.start) for (t, p), gap in gaps.items()])
         while open_gaps and not stop.is_set():
-            messages = self._consumer.consume(_BATCH, 0.05)
             items: list[Item] = []
-            for message in messages:
+            for message in self._next():
                 error = message.error()
-                if error is not None:
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                         raise KafkaException(error)
                     continue
-                topic, partition, offset = message.topic(), message.partition(), message.offset()
+                cause = Cause(message.topic(), message.partition(), message.offset())
+                topic, partition, offset = cause
                 gap = open_gaps.get((topic, partition))
-                if gap is None or offset >= gap.end or message.key() not in keys:
+                if gap is None or offset < gap.start:
                     continue
-                cause = Cause(topic, partition, offset)
+                # Not by the client's own word for how far it is, which may be that of an earlier join; and not every
+                # offset has a message. What comes behind the gap, or the partition's end there, says that it was all.
+                following = offset + 1 if error is None else offset
+                if following >= gap.end:
+                    del open_gaps[topic, partition]
+                if error is not None or offset >= gap.end or message.key() not in keys:
+                    continue
                 try:
                     items.append(Item(self._decode(message.value()), cause))
                 except UNDECODABLE as failure:
                     self._poison.skip(*cause, failure)
             if items:
                 yield items
-            asked = [TopicPartition(t, p) for t, p in open_gaps]
-            for tp in self._consumer.position(asked):
-                position = (tp.topic, tp.partition)
-                if tp.offset != OFFSET_INVALID and tp.offset >= open_gaps[position].end:
-                    del open_gaps[position]
         self._consumer.unassign()
 
-    def close(self) -> None:
-        self._consumer.close()
+    def _next(self) -> list[Message]:
+        """What has come; a call for many waits until it has all of them, or for all of its time."""
+        messages: list[Message] = self._consumer.consume(_BATCH, 0)
+        if messages:
+            return messages
+        first = self._consumer.poll(_PATIENCE_S)
+        return [] if first is None else [first, *self._consumer.consume(_BATCH - 1, 0)]

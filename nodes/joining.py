@@ -49,8 +49,8 @@ def catch_up(
     Raises Interrupted when it is to stop before it has all: the queue then holds what must not be applied.
     """
     context = processor.context
-    reader = Reader(context.make_reader(f"{processor.name}_join"), consumer.decode, consumer.poison)
-    try:
+    with context.readers.lend() as client:
+        reader = Reader(client, consumer.decode, consumer.poison)
         watermarks = reader.watermarks(positions)
         ends = {position: end for position, (_, end) in watermarks.items()}
         attached = consumer.attach(subscription, ends, context.limits.start_timeout)
@@ -77,8 +77,6 @@ def catch_up(
             raise Interrupted
         held = processor.holding.following if consumer is context.feedback else {}
         run.advance({**attached.joins, **held})
-    finally:
-        reader.close()
 
 
 def warm_up(

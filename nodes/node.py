@@ -42,13 +42,15 @@ from nodes.load import LoadMeter
 from nodes.metrics import Metrics
 from nodes.mortality import Mortality
 from nodes.processor import Processor
+from nodes.readers import Readers
 from nodes.reconciler import Reconciler, Running, Steps
 from nodes.sender import Sender
 from nodes.subscription import Position
 from nodes.thread import NodeThread
 from portfolios import connections, ownership
-from portfolios.calendars import trading_days
+from portfolios.calendars import CalendarError, trading_days
 from portfolios.loads import Measured
+from portfolios.models import Portfolio
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +100,7 @@ class Node:
         log.info("Starting ExecutionNode: %s", self.node_id)
         self._build()
         log.info("Connecting to Redis, Kafka (%s) and the database", bus.bootstrap())
+        self._learn_rules()
         identity.ensure_free(self._identity, self._heartbeat.client(), self._config.heartbeat_interval)
         self._catalogue.partitions(topics.ORDERS_SUBMISSION)
         self._heartbeat.beat()
@@ -144,6 +147,9 @@ class Node:
         self._market = LogConsumer(f"market_{self.node_id}", self._consumer("market"), decode_price, alerter)
         self._feedback = LogConsumer(f"feedback_{self.node_id}", self._consumer("feedback"), decode_feedback, alerter)
         self._catalogue = TopicCatalogue(topic_admin.catalogue)
+        self._readers = Readers(
+            lambda: bus.make_consumer(f"{self.node_id}.join", None, **{"enable.partition.eof": True})
+        )
         self._context = Context(
             node_id=self.node_id,
             limits=Limits(c.max_queue_size, c.checkpoint_interval, c.resend_interval),
@@ -154,7 +160,7 @@ class Node:
             lease=self._lease,
             alerter=alerter,
             catalogue=self._catalogue,
-            make_reader=lambda client_id: bus.make_consumer(client_id, None, **{"enable.partition.eof": True}),
+            readers=self._readers,
             trading_days=self._trading_days,
             partition_pruning=self._pruning,
         )
@@ -196,6 +202,14 @@ class Node:
         for owned in ownership.owned_by(self.node_id):
             ownership.hand_over(owned, self.node_id, f"{self.node_id} has started anew")
         close_old_connections()
+
+    def _learn_rules(self) -> None:
+        """Of all markets that portfolios have: the first to move here would stand still for half a second."""
+        for market in Portfolio.objects.values_list("market", flat=True).distinct():
+            try:
+                self._context.rules(market)
+            except CalendarError as error:
+                log.warning("The trading days of market %s are not known: %s", market, error)
 
     def _trading_days(self, market: str) -> tuple[date, ...]:
         return trading_days(market, self._home)
@@ -427,6 +441,7 @@ class Node:
             each.request_stop()
         for each in rest:
             each.join(_left(deadline))
+        self._readers.close()
         self._alert_producer.flush(min(1.0, _left(deadline)))
         connections.leave()
         log.info("ExecutionNode %s stopped", self.node_id)

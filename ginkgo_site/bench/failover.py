@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 from ginkgo_site.bench import ground, load, node_process, proof
@@ -40,11 +40,15 @@ def run(say: Say) -> list[Outcome]:
     """Raises BenchError."""
     ground.prepare()
     codes = ground.witnesses(outside.shares())
-    with Answers() as answers, load.running(outside.RATE, outside.LONGEST_S, outside.EVERY) as feed:
-        seconds = _rounds(codes, answers, {}, 1, say)
+    with Answers() as answers, ExitStack() as feed:
+
+        def begin() -> None:
+            feed.enter_context(load.running(outside.RATE, outside.LONGEST_S, outside.EVERY))
+
+        # Not before they run: a portfolio that never ran begins at the log's end, and what was before counts as lost.
+        seconds = _rounds(codes, answers, {}, 1, say, begin)
         fast = _rounds(codes, answers, FAST, FAST_ROUNDS, say)
-        feed.terminate()
-        feed.wait(10)
+        feed.close()
         with node_process.running(NODES[0], FAST) as node, node_process.scheduler(FAST):
             node_process.await_portfolios(node, codes)
             verdict = proof.judge(codes, answers)
@@ -71,15 +75,23 @@ def _outcome(
 
 
 def _rounds(
-    codes: Mapping[str, object], answers: Answers, profile: Mapping[str, str], rounds: int, say: Say
+    codes: Mapping[str, object],
+    answers: Answers,
+    profile: Mapping[str, str],
+    rounds: int,
+    say: Say,
+    begin: Callable[[], None] | None = None,
 ) -> list[float]:
-    """The seconds of each kill on a cluster with these intervals."""
+    """The seconds of each kill on a cluster with these intervals; `begin` is called once all portfolios run."""
     found: list[float] = []
     with ExitStack() as cluster:
         nodes = {node_id: cluster.enter_context(node_process.running(node_id, profile)) for node_id in NODES}
         for node_id, node in nodes.items():
             node_process.await_node(node, node_id)
         scheduler = cluster.enter_context(node_process.scheduler(profile))
+        if begin is not None:
+            node_process.await_portfolios(scheduler, codes)
+            begin()
         for number in range(rounds):
             victim = _settled(codes, answers, scheduler)
             found.append(_kill(victim, nodes[victim], codes, answers, scheduler))

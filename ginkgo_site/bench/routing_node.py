@@ -38,15 +38,18 @@ def main(expected: int, wanted: int, portfolios: int) -> dict[str, Any]:
     from market import bus
     from nodes import garbage
     from nodes.node import Node
+    from nodes.readers import Readers
 
     class _Node(Node):
         def _build(self) -> None:
             super()._build()
-            reader = {"bootstrap.servers": bus.bootstrap(), "enable.partition.eof": True, "auto.offset.reset": "error"}
-            self._context = replace(
-                self._context,
-                make_reader=lambda client_id: _FromTheStart({**reader, "group.id": f"unused.{client_id}"}),
-            )
+            reader = {
+                "bootstrap.servers": bus.bootstrap(),
+                "group.id": "unused.bench",
+                "enable.partition.eof": True,
+                "auto.offset.reset": "error",
+            }
+            self._context = replace(self._context, readers=Readers(lambda: _FromTheStart(reader)))
 
     config = settings.GINKGO
     node = _Node(NODE_ID, config.node, config.home, config.kafka.partition_pruning, portfolios)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
+from confluent_kafka import Producer
 
-from market.messages import decode_price
+from market import bus
+from market.messages import decode_price, encode
+from market.poison import PoisonCounter
 from nodes.consumer import LogConsumer
 from nodes.joiner import Reader
+from nodes.readers import Readers
 from nodes.subscription import Gap, Item, Subscription
 from tests.nodes.log import Log, position_of
-from tests.nodes.support import TOPIC, Alerts, item
+from tests.nodes.support import TOPIC, Alerts, item, tick
 from tests.support import eventually
 
 NewCode = Callable[..., str]
@@ -174,11 +179,6 @@ def test_a_consumer_that_does_not_answer_in_time_says_so(alerts: Alerts) -> None
 
 
 def test_a_gap_is_read_to_its_end_and_no_further(log: Log, alerts: Alerts, new_code: NewCode) -> None:
-    import threading
-
-    from market import bus
-    from market.poison import PoisonCounter
-
     code, other = new_code(5), new_code(5)
     start = log.end(position_of(code))
     log.ticks(code, range(10))
@@ -187,16 +187,44 @@ def test_a_gap_is_read_to_its_end_and_no_further(log: Log, alerts: Alerts, new_c
     log.ticks(code, range(10, 30))
     end = log.end(position_of(code)) - 5
     poison = PoisonCounter(alerts.alerter)
-    reader = Reader(bus.make_consumer("test.join", None, **{"enable.partition.eof": True}), decode_price, poison)
-    try:
-        marks = reader.watermarks({position_of(code)})
-        assert marks[position_of(code)][1] == end + 5
-        read = reader.read({position_of(code): Gap(start, end)}, frozenset({code.encode()}), threading.Event())
-        found = offsets([one for batch in read for one in batch])
-    finally:
-        reader.close()
-    assert found == [*range(start, start + 10), *range(start + 21, end)]
+    readers = Readers(lambda: bus.make_consumer("test.join", None, **{"enable.partition.eof": True}))
+
+    def read(gap: Gap) -> list[int]:
+        with readers.lend() as client:
+            reader = Reader(client, decode_price, poison)
+            marks = reader.watermarks({position_of(code)})
+            assert marks[position_of(code)][1] == end + 5
+            found = reader.read({position_of(code): gap}, frozenset({code.encode()}), threading.Event())
+            return offsets([one for batch in found for one in batch])
+
+    assert read(Gap(start, end)) == [*range(start, start + 10), *range(start + 21, end)]
     assert poison.count == 1
+    # The same client again, from before and from behind where it has been.
+    assert read(Gap(start + 2, start + 5)) == [start + 2, start + 3, start + 4]
+    assert read(Gap(end + 2, end + 5)) == [end + 2, end + 3, end + 4]
+    for again in range(20):
+        assert read(Gap(start + again % 7, start + 8)) == [*range(start + again % 7, start + 8)]
+    readers.close()
+
+
+def test_what_was_deleted_from_the_middle_of_a_gap_does_not_hold_it_up(
+    log: Log, alerts: Alerts, new_code: NewCode
+) -> None:
+    """The offsets of a transaction's marks have no message, at the end of a gap neither."""
+    code = new_code(6)
+    start = log.end(position_of(code))
+    with_marks = Producer({"bootstrap.servers": bus.bootstrap(), "transactional.id": f"test.{code}"})
+    with_marks.init_transactions(20)
+    for number in range(3):
+        with_marks.begin_transaction()
+        with_marks.produce(TOPIC, key=code, value=encode(tick(number, code)), partition=position_of(code)[1])
+        with_marks.commit_transaction(20)
+    end = log.end(position_of(code))
+    assert end == start + 6
+    with Readers(lambda: bus.make_consumer("test.join", None, **{"enable.partition.eof": True})).lend() as client:
+        reader = Reader(client, decode_price, PoisonCounter(alerts.alerter))
+        found = reader.read({position_of(code): Gap(start, end)}, frozenset({code.encode()}), threading.Event())
+        assert offsets([one for batch in found for one in batch]) == [start, start + 2, start + 4]
 
 
 # -- full queues -------------------------------------------------------------------------------------------------------
@@ -210,8 +238,6 @@ def idle(alerts: Alerts) -> LogConsumer:
 
 def attach(consumer: LogConsumer, subscription: Subscription) -> list[list[int]]:
     """What `attach` hands over as queued before, by offsets; done in this thread."""
-    import threading
-
     handed: list[list[int]] = []
 
     def ask() -> None:

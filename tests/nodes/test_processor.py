@@ -22,6 +22,7 @@ from nodes.context import Context, Limits, TopicCatalogue
 from nodes.ending import Discarded, Interrupted
 from nodes.lease import Lease
 from nodes.processor import Processor
+from nodes.readers import Readers
 from nodes.runtime import Runtime, Unloadable
 from nodes.sender import Sender
 from nodes.subscription import Subscription
@@ -53,7 +54,7 @@ class Scene:
             node_id="node-t", limits=Limits(10, 3600, 3600, answer_wait=0.1), market=log.consumer(alerts),
             feedback=log.consumer(alerts, decode_feedback), checkpointer=self.checkpointer, sender=sender,
             lease=lease, alerter=alerts.alerter, catalogue=TopicCatalogue(topic_admin.catalogue),
-            make_reader=lambda name: bus.make_consumer(name, None, **{"enable.partition.eof": True}),
+            readers=Readers(lambda: bus.make_consumer("test.join", None, **{"enable.partition.eof": True})),
             trading_days=lambda _market: (), partition_pruning=True,
         )  # fmt: skip
         self.user = User.objects.create_user(str(uuid4()))
