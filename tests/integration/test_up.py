@@ -221,8 +221,13 @@ def test_ctrl_c_leaves_nothing_behind_and_the_next_start_goes_on_where_it_was(ho
         assert gone(family, 10)
 
 
+@pytest.mark.slow
 def test_after_the_supervisor_was_killed_the_next_start_works(home: Path, running: Platform) -> None:
     fills = _fills(running)
+    if running.process.poll() is None:
+        family = running.family()
+        kill(running.process.pid)
+        assert gone(family, 10)
     with platform(home, "--nodes", "2", "--speed", "4") as again:
         eventually(lambda: _fills(again) > fills, 60, 0.5, saying="trading goes on")
         assert imbalance(again) == []
