@@ -79,20 +79,31 @@ def _run(words: Sequence[str]) -> int:
 
 
 def set_up_commands() -> None:
-    """A misspelled option is one line that names the help; every help ends with examples."""
+    """A misspelled option is one line that names the help, what fails is one line; every help ends with examples."""
     import typer
+    from django.core.management import CommandError
     from django_typer.management import TyperCommand
     from typer import rich_utils
 
     (usage_error,) = typer.BadParameter.__bases__
     print_help = TyperCommand.print_help
     format_help = rich_utils.rich_format_help
+    execute: Any = TyperCommand.execute
 
     def brief(self: TyperCommand, prog_name: str, subcommand: str, *path: str) -> None:
         error = sys.exception()
         if isinstance(error, usage_error):
             _fail(error, " ".join(("ginkgo", subcommand, *path)))
         print_help(self, prog_name, subcommand, *path)
+
+    def said(self: TyperCommand, *args: Any, **options: Any) -> Any:
+        try:
+            return execute(self, *args, **options)
+        except CommandError as error:
+            if not self._called_from_command_line or options.get("traceback"):
+                raise
+            self.stderr.write(f"ginkgo: {error}")
+            sys.exit(error.returncode)
 
     def with_examples(*, obj: Any, ctx: Any, markup_mode: Any) -> None:
         # Else it is called as this very process was, by whatever path.
@@ -102,6 +113,7 @@ def set_up_commands() -> None:
         _show_examples(ctx.command_path.removeprefix("ginkgo "))
 
     TyperCommand.print_help = brief  # type: ignore[method-assign]
+    TyperCommand.execute = said  # type: ignore[method-assign]
     rich_utils.rich_format_help = with_examples
     # Django's checks import every page and route, half a second a command; `make check` runs them.
     TyperCommand.requires_system_checks = []

@@ -84,7 +84,7 @@ def test_a_server_that_is_away_is_one_line_and_exit_code_1(server: str) -> None:
 def test_a_mysql_that_is_away_is_one_line_without_its_password(tmp_path: Path) -> None:
     given = {"HOST": "127.0.0.1", "PORT": "1", "PASSWORD": "sesame"}
     line = refused(process(tmp_path, "mysql", "status", **{f"GINKGO_MYSQL__{k}": v for k, v in given.items()}))
-    assert line.startswith("CommandError: MySQL at 127.0.0.1:1 does not answer")
+    assert line.startswith("ginkgo: MySQL at 127.0.0.1:1 does not answer")
     assert "sesame" not in line
 
 
