@@ -29,11 +29,11 @@ STALE_AFTER = 3
 
 def nodes() -> list[dict[str, Any]]:
     """Every node the registry knows or Redis shows, with `heartbeat_age` in seconds (None: no heartbeat)."""
-    pulses = _pulses()
     counts = dict(
         Assignment.objects.exclude(node_id="").values("node_id").annotate(n=Count("pk")).values_list("node_id", "n")
     )
     rows = {n.node_id: n for n in Node.objects.all()}
+    pulses = _pulses()
     return [_node(i, rows.get(i), pulses.get(i), counts.get(i, 0)) for i in sorted(rows.keys() | pulses.keys())]
 
 
