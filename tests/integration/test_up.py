@@ -84,7 +84,12 @@ def test_every_message_is_json_and_lies_in_its_keys_partition(running: Platform)
     }
     seen: set[str] = set()
     consumer = Consumer(
-        {"bootstrap.servers": stack.read(running.home)["kafka"], "group.id": "look", "auto.offset.reset": "error"}
+        {
+            "bootstrap.servers": stack.read(running.home)["kafka"],
+            "group.id": "look",
+            "auto.offset.reset": "error",
+            "fetch.wait.max.ms": 10,
+        }
     )
     for topic in topics.TOPICS:
         partitions = consumer.list_topics(topic.name, 10).topics[topic.name].partitions
@@ -120,7 +125,12 @@ def test_an_order_carries_the_position_of_its_cause(running: Platform) -> None:
     cause, code = running.rows("SELECT cause, code FROM market_order LIMIT 1")[0]
     topic, partition, offset, _number = cause.split(":")
     consumer = Consumer(
-        {"bootstrap.servers": stack.read(running.home)["kafka"], "group.id": "look", "auto.offset.reset": "error"}
+        {
+            "bootstrap.servers": stack.read(running.home)["kafka"],
+            "group.id": "look",
+            "auto.offset.reset": "error",
+            "fetch.wait.max.ms": 10,
+        }
     )
     consumer.assign([TopicPartition(topic, int(partition), int(offset))])
 

@@ -164,7 +164,9 @@ def test_a_killed_kafka_costs_no_tick_and_no_order(stack: RunningStack, running:
     running.append(Running(_sample(), speed=40.0, publish_all=True))
     eventually(lambda: len(_published(since)) > 50, timeout=30)
 
-    os.kill(stack.processes()["kafka"], signal.SIGKILL)
+    killed = stack.processes()["kafka"]
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: stack.processes().get("kafka", killed) != killed, timeout=60, saying="another Kafka")
     reached = (read_status() or {})["messages"]
     eventually(lambda: (read_status() or {})["messages"] > reached + 200, timeout=90, saying="ticks after the restart")
     running[0].stop()
