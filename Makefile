@@ -12,7 +12,7 @@ COVERED ?= 85
 # What Debian's servers have no part in, or a small one: those run in `make test`.
 SPINE := $(addprefix --ignore=tests/,docs alerts market/history market/feeds market/test_control.py \
 	market/test_topic_admin.py integration/live/test_overload.py integration/live/test_parity.py \
-	ginkgo_site/test_stack.py)
+	ginkgo_site/test_stack.py ginkgo_site/test_cli.py api/test_served.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help up down test test-slow test-servers check bench clean setup setup-dev
