@@ -218,7 +218,8 @@ def _back_up_and_restore(site: Site) -> None:
     site.shell(_command("mysql -h"))
     assert earlier <= site.fills() <= before
     site.first.ginkgo("data init")
-    done = site.first.json("data restored --yes")
+    # The back-up remembers an engine that read orders a moment ago: it says so, and to wait 10 s.
+    done = eventually(lambda: site.first.json("data restored --yes"), 30, 1, saying="it is told")
     assert [each["name"] for each in done["stopped"]] == ["My trend"]
     # 4. start all of them: nothing is traded, whatever the log remembers.
     site.start()
