@@ -151,7 +151,7 @@ class Intake:
         profile = known.profiles.get(message.portfolio_id)
         if profile is None:
             return Taken(message, Outcome.UNKNOWN)
-        if message.epoch != profile.epoch:
+        if message.epoch != profile.epoch and not _taken_before(message, known):
             known.fenced.append(_fencing(message, profile, now))
             return Taken(message, Outcome.FENCED, f"epoch {message.epoch}, not {profile.epoch}", profile=profile)
         if isinstance(message, OrderCancel):
@@ -330,6 +330,15 @@ def fault(message: OrderMessage) -> str | None:
         if len(message.code) > 20:
             return f"{message.code[:30]!r} is not a code"
     return None
+
+
+def _taken_before(message: OrderMessage, known: _Known) -> bool:
+    """Whether its owner of then had it accepted: a crash made the engine read it again, after the epoch had gone on."""
+    if isinstance(message, OrderCancel):
+        cancel = known.cancels.get(message.cancel_id)
+        return cancel is not None and cancel.epoch == message.epoch
+    order = known.orders.get(message.order_id)
+    return order is not None and order.epoch == message.epoch
 
 
 def _cancel(message: OrderCancel, profile: Profile, known: _Known, now: datetime) -> Taken:

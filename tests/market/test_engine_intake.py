@@ -74,6 +74,18 @@ def test_a_stale_owner_that_repeats_itself_is_recorded_once():
     assert FencedMessage.objects.count() == 1
 
 
+def test_what_was_accepted_and_is_read_again_after_its_epoch_is_repeated_and_not_fenced():
+    """A crash comes between the transaction and the commit of the offset; then the portfolio moves."""
+    portfolio = make_portfolio(cash=10)
+    order = submission(portfolio, order_type="limit", price=10.0)
+    cancel = cancel_of(order)
+    assert taken(order, cancel) == [Outcome.REJECTED, Outcome.REPEATED]
+    portfolio.assignment.epoch = EPOCH + 1
+    portfolio.assignment.save()
+    assert taken(order, cancel) == [Outcome.REPEATED] * 2
+    assert not FencedMessage.objects.exists()
+
+
 def test_a_stale_cancel_cancels_nothing():
     portfolio = make_portfolio()
     order = submission(portfolio)

@@ -166,15 +166,15 @@ MUTANTS: tuple[Mutant, ...] = (
         "engine without the epoch check",
         "market.engine.intake",
         "Intake._decide",
-        "if message.epoch != profile.epoch:",
+        "if message.epoch != profile.epoch and not _taken_before(message, known):",
         "if False:",
     ),
     _one(
         "engine lets older epochs pass by one",
         "market.engine.intake",
         "Intake._decide",
-        "if message.epoch != profile.epoch:",
-        "if message.epoch < profile.epoch - 1:",
+        "if message.epoch != profile.epoch and not _taken_before(message, known):",
+        "if message.epoch < profile.epoch - 1 and not _taken_before(message, known):",
     ),
     _one(
         "engine reads epochs before it has the lock",
