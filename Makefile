@@ -26,14 +26,16 @@ up: setup ## start everything: servers, nodes, portfolios, admin (Ctrl-C stops i
 down: setup ## stop what `make up ARGS=--detach` started
 	@exec $(RUN)/ginkgo down $(ARGS)
 
-test: setup-dev ## the tests, on real servers, and what they cover (ARGS="-k kernel")
-	@$(RUN)/coverage erase
-	@$(RUN)/coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
-	@$(RUN)/coverage combine --quiet
-	@$(if $(ARGS),$(RUN)/coverage report --skip-covered,$(MAKE) --no-print-directory covered)
+PYTEST := pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: covered
-covered:
+test: setup-dev ## the tests, on real servers (ARGS="-k kernel")
+	@$(RUN)/python -m $(PYTEST) $(ARGS)
+
+.PHONY: coverage
+coverage: setup-dev ## the tests, and how much of the kernel, the scheduler and the nodes they run (takes half as long again)
+	@$(RUN)/coverage erase
+	@$(RUN)/coverage run -m $(PYTEST) $(ARGS)
+	@$(RUN)/coverage combine --quiet
 	@failed=; for package in $(MEASURED); do \
 		echo; $(RUN)/coverage report --include="$$package/*" --fail-under=$(COVERED) || failed="$$failed $$package"; done; \
 	if [ -n "$$failed" ]; then echo "make: less than $(COVERED) % of the lines are covered in:$$failed" >&2; exit 1; fi
@@ -43,7 +45,7 @@ test-slow: setup-dev ## the drills with the real 30-second intervals
 
 test-servers: setup-dev ## the same tests on Debian's MariaDB and Redis, read back with kcat
 	@$(RUN)/python -m tests.support.debian --pairs 2 \
-		$(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "servers and not slow" $(SPINE) $(ARGS)
+		$(RUN)/python -m $(PYTEST) -m "servers and not slow" $(SPINE) $(ARGS)
 
 .PHONY: drill-servers
 drill-servers: setup-dev ## every drill on Debian's MariaDB and Redis, which are killed and started again (ARGS="chaos --seeds 5")

@@ -1,7 +1,8 @@
 """The data plane: confluent-kafka producers and consumers as every process of ours uses them.
 
-All producers partition by murmur2 of the key, so that ours, Java's and kafka-python's agree; consumers commit by hand
-and never reset an offset by themselves. librdkafka does not survive a fork: make these in the process that uses them.
+All producers partition by murmur2 of the key (`partition_of`), so that ours, Java's and kafka-python's agree;
+consumers commit by hand and never reset an offset by themselves. librdkafka does not survive a fork: make these in the
+process that uses them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Producer
 from django.conf import settings
-from kafka.partitioner.default import murmur2
+
+from portfolios.partitioner import partition_of as partition_of
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +36,6 @@ def bootstrap() -> str:
             "no Kafka is configured and the embedded stack is not running: start it with 'ginkgo stack start'"
         )
     return address
-
-
-def partition_of(key: str, partitions: int) -> int:
-    """The partition that Kafka's default partitioner gives `key` (murmur2, as in the Java client)."""
-    return int((murmur2(key.encode()) & 0x7FFFFFFF) % partitions)
 
 
 class Trouble:

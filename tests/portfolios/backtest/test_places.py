@@ -6,18 +6,10 @@ import random
 import string
 
 import pytest
-from kafka.partitioner.default import murmur2 as kafka_murmur2
 
-from market.bus import partition_of
 from market.topics import market_topic
-from portfolios.backtest.places import locate, murmur2
-
-
-def test_the_hash_is_kafkas_for_keys_of_every_length() -> None:
-    draw = random.Random(11)
-    for length in range(0, 40):
-        key = bytes(draw.randrange(256) for _ in range(length))
-        assert murmur2(key) == kafka_murmur2(key) & 0xFFFFFFFF
+from portfolios.backtest.places import locate
+from portfolios.partitioner import partition_of
 
 
 @pytest.mark.parametrize("suffix", [".SH", ".SZ", ".BJ", ".HK", ".US", ".CFX"])
