@@ -84,9 +84,9 @@ def test_up_serves_tells_the_password_once_and_ends_with_ctrl_c(tmp_path: Path) 
 
 def test_ctrl_c_while_starting_leaves_nothing(tmp_path: Path) -> None:
     with in_a_terminal_of_its_own(tmp_path, "up") as up:
-        eventually(lambda: "valkey" in read(tmp_path).get("processes", {}), timeout=30)
+        eventually(lambda: "valkey" in read(tmp_path).get("processes", {}), timeout=60)
         processes = family(up.pid)
         press_ctrl_c(up)
-        assert up.wait(timeout=30) == 0
+        assert up.wait(timeout=60) == 0
         eventually(lambda: not alive(processes), timeout=2)
         assert not (tmp_path / "stack.json").exists()
