@@ -27,9 +27,9 @@ from market import bus, topics
 from market.messages import DecodeError, Feedback, OrderSubmission, PriceUpdate, decode_order, decode_price, encode
 
 RATE = 5_000
-ROUNDS = 3
+ROUNDS = 5
 TIMES_P50, TIMES_P99 = 2.5, 1.5
-_ROUND_S, _WARM_UP_S = 15.0, 6.0
+_ROUND_S, _WARM_UP_S = 15.0, 20.0
 _SLOT_S = 0.0125
 _APART = timedelta(seconds=61)
 """Event time between two orders of a code: after a rejection a portfolio waits for 60 s."""

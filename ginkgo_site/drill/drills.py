@@ -26,7 +26,7 @@ DRILLS = {
                          kills=("redis",)),
     "redis-gone": Drill("Redis silent for 20 s", server_drills.redis_gone),
     "kafka-restart": Drill("kill -9 of Kafka under load", server_drills.kafka_restart, kills=("kafka",)),
-    "kafka-gone": Drill("Kafka silent for 25 s", server_drills.kafka_gone, kills=("kafka",)),
+    "kafka-gone": Drill("Kafka silent for 25 s", server_drills.kafka_gone, kills=("kafka",), slow=True),
     "mysql-restart": Drill("kill -9 of MySQL under load", server_drills.mysql_restart, kills=("mysql",),
                            needs_mysql=True),
     "mysql-gone": Drill("MySQL silent for 25 s", server_drills.mysql_gone, needs_mysql=True),

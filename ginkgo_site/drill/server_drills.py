@@ -111,9 +111,14 @@ def kafka_restart(scene: Scene) -> None:
 
 
 def kafka_gone(scene: Scene) -> None:
-    """Frozen: nodes and engine say so within 5 s; what was decided and may go straight to the engine does."""
+    """Frozen: nodes and engine say so within 5 s, and what may go straight to the engine does.
+
+    Without Kafka there are no prices: one portfolio is behind by then, and goes on deciding.
+    """
     number = servers.pid(scene.world.home, "kafka")
     assert number is not None
+    scene.world.slow.touch()
+    _pause(6)
     before = _count(scene)
     os.kill(number, signal.SIGSTOP)
     try:
@@ -121,8 +126,12 @@ def kafka_gone(scene: Scene) -> None:
         begun = time.monotonic()
         scene.took("all say so after", scene.world.until(lambda: _say_kafka_is_away(scene), "all say so"), 5.0)
         _pause(25 - (time.monotonic() - begun))
-        scene.note(f"{_count(scene) - before} orders taken in meanwhile, {_owed(scene)} of them owed to the log")
+        straight = _owed(scene)
+        scene.note(f"{_count(scene) - before} orders taken in meanwhile, {straight} of them straight from a node")
+        if not straight:
+            raise AssertionError("no order went straight to the engine")
     finally:
+        scene.world.slow.unlink(missing_ok=True)
         os.kill(number, signal.SIGCONT)
     scene.took("every portfolio trades after", scene.trades_on(), 15.0)
 
