@@ -123,8 +123,9 @@ class Checkpointer(NodeThread):
         while not (self.stopping.is_set() and not self._due):
             self._wake.wait(0.1)
             self._wake.clear()
+            written = self.step()
             self._sender.poll()
-            if not self.step():
+            if not written:
                 # Nothing was lost: the requests are due again. Stopping, one more try was this one.
                 if self.stopping.is_set():
                     return

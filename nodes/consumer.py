@@ -70,6 +70,7 @@ class LogConsumer(NodeThread):
         self._mailbox: deque[Callable[[], None]] = deque()
         self._needed: dict[str, frozenset[Position]] = {}
         self._consumer: Consumer | None = None
+        self._behind = False
 
     # -- called by processors ------------------------------------------------------------------------------------
 
@@ -143,17 +144,19 @@ class LogConsumer(NodeThread):
             return 0
         consumer = self._consumer
         assert consumer is not None
-        # In a backlog one call a batch: each lets go of the interpreter, and has to wait for it afterwards.
-        messages = consumer.consume(_BATCH, 0)
+        # As few calls as can be: each lets go of the interpreter, and has to wait for it afterwards.
+        messages = consumer.consume(_BATCH, 0) if self._behind else []
         if not messages:
             first = consumer.poll(timeout)
             if first is None:
+                self._behind = False
                 self._flush_tails()
                 return 0
             messages = [first, *consumer.consume(_BATCH - 1, 0)]
+        self._behind = len(messages) >= _BACKLOG
         self._route(messages)
         self._flush_tails()
-        self._advance(consumer)
+        self._advance(consumer, messages)
         return len(messages)
 
     def _route(self, messages: list[Message]) -> None:
@@ -249,13 +252,19 @@ class LogConsumer(NodeThread):
             queue_max=subscription.limit,
         )
 
-    def _advance(self, consumer: Consumer) -> None:
+    def _advance(self, consumer: Consumer, messages: list[Message]) -> None:
         """Publish how far routing has come: after the queues, never before them."""
-        asked = [TopicPartition(topic, partition) for topic, partition in self.positions]
         advanced = dict(self.positions)
-        for tp in consumer.position(asked):
-            if tp.offset != OFFSET_INVALID and tp.offset >= 0:
-                advanced[tp.topic, tp.partition] = tp.offset
+        if self._behind:  # asking is quicker than looking at thousands
+            asked = [TopicPartition(topic, partition) for topic, partition in advanced]
+            for tp in consumer.position(asked):
+                if tp.offset != OFFSET_INVALID and tp.offset >= 0:
+                    advanced[tp.topic, tp.partition] = tp.offset
+        else:
+            for message in messages:
+                position, offset = (message.topic(), message.partition()), message.offset()
+                if message.error() is None and offset is not None and position in advanced:
+                    advanced[position] = offset + 1  # type: ignore[index]
         self.positions = advanced
 
     def _assign(self, ends: dict[Position, int]) -> None:
