@@ -1,6 +1,7 @@
 """A node is a Celery worker with this step in it: its threads start and stop with the worker (SPEC N1).
 
-A *worker* step, not a consumer step: those restart whenever the broker's connection is lost.
+A *worker* step, not a consumer step: those restart whenever the broker's connection is lost. Should the worker itself
+fail, the node goes on without, and is found by the next one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from types import FrameType
 from typing import Any
 
 from celery import bootsteps
+from celery.platforms import EX_FAILURE
+from celery.worker import state
 
+from market import celery_worker
 from nodes import garbage
 from nodes.node import Node
 
@@ -27,14 +31,19 @@ class NodeStep(bootsteps.StartStopStep):
 
     def start(self, parent: Any) -> None:
         assert self.node is not None
-        garbage.settle()
         # Celery ends with 1 upon Ctrl-C; a node that stopped in order, as it was asked to, has ended well.
         signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
-        self.node.start()
+        if not self.node.started:
+            garbage.settle()
+            try:
+                self.node.start()
+            except BaseException:
+                state.should_stop = EX_FAILURE  # half a node is none: no other worker is to be built around it
+                raise
         parent.app.ginkgo_node = self.node  # where the tasks of this worker find it
 
     def stop(self, parent: Any) -> None:
-        if self.node is not None:
+        if self.node is not None and not celery_worker.failed(parent):
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._abruptly)
             self.node.stop()

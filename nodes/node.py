@@ -90,6 +90,10 @@ class Node:
         self._prepared = False
         self._replaced = threading.Event()
 
+    @property
+    def started(self) -> bool:
+        return self._started.is_set()
+
     # -- starting ----------------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:

@@ -25,7 +25,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 from django_celery_beat.schedulers import DatabaseScheduler
 
-from market import topics
+from market import celery_worker, topics
 from market.control import ControlConsumer
 from market.messages import NodeOffline, NodeOnline, decode_system
 from market.poison import UNDECODABLE, PoisonCounter
@@ -137,16 +137,6 @@ class SchedulerService:
             close_old_connections()
 
 
-class _OneLine(logging.Filter):
-    """Celery tells of a server that is away in several lines, with a traceback and its stack; one says as much."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        lines = record.getMessage().splitlines()
-        record.msg, record.args = (lines[0] if record.exc_info else " ".join(filter(None, lines))), ()
-        record.exc_info = None
-        return True
-
-
 def run(app: Any, hostname: str = "") -> int:
     """The whole scheduler in this process until SIGTERM or SIGINT; the exit code. Raises Unready."""
     asked_to_stop = threading.Event()
@@ -164,18 +154,20 @@ def run(app: Any, hostname: str = "") -> int:
     connections.register_as(handover.PROCESS, f"{socket.gethostname()[:40]}:{os.getpid()}")
     beat_seed.seed()
     app.conf.broker_url = settings.GINKGO_RESOLVE().redis
-    worker = _worker(app, hostname or f"scheduler@{socket.gethostname()}")
+    setup_logging.connect(_leave_logging_alone)
+    for name in ("celery.beat", "django_celery_beat.schedulers"):
+        logging.getLogger(name).addFilter(celery_worker.OneLine())
     service = SchedulerService(app)
     service.start()
     log.info("Scheduler started: places portfolios every %gs, checks heartbeats every %gs", *_intervals())
     try:
-        worker.start()
+        code = celery_worker.run("the scheduler", lambda: _worker(app, hostname or f"scheduler@{socket.gethostname()}"))
     finally:
         cycle.halt.set()
         service.stop(_STOP_TIMEOUT)
         connections.leave()
     log.info("Scheduler stopped")
-    return int(worker.exitcode or 0)
+    return code
 
 
 def wait_for_servers(stop: threading.Event) -> bool:
@@ -216,9 +208,6 @@ def _redis_fault() -> str:
 
 
 def _worker(app: Any, hostname: str) -> Any:
-    setup_logging.connect(_leave_logging_alone)
-    for name in ("celery.beat", "django_celery_beat.schedulers", "celery.worker.consumer.consumer"):
-        logging.getLogger(name).addFilter(_OneLine())
     with warnings.catch_warnings():
         # In a container the scheduler is root, and takes nothing but JSON.
         warnings.filterwarnings("ignore", message=".*superuser privileges.*")

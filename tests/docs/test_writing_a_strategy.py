@@ -85,9 +85,16 @@ def test_it_trades_live_on_a_node_and_an_engine(stack: RunningStack, cluster: Cl
         assert bought == 9_800  # for 100,000 at 10.20, in whole lots
         cluster.publish([price(86_400, 9.7), price(86_401, 9.6)])
         eventually(lambda: held(cluster, portfolio) == {}, timeout=30, saying="sold on a new low")
-    found = ginkgo(stack.home, folder, "portfolio show")
-    assert found["name"] == "breakout"
-    assert {"a new high", "a new low"} <= {each["reason"] for each in found["decisions"]}
+        # Decisions are told once a second, at most.
+        eventually(
+            lambda: {"a new high", "a new low"} <= decided(ginkgo(stack.home, folder, "portfolio show")),
+            timeout=30, interval=0.5, saying="its reasons told",
+        )  # fmt: skip
+    assert ginkgo(stack.home, folder, "portfolio show")["name"] == "breakout"
+
+
+def decided(found: dict[str, Any]) -> set[str]:
+    return {each["reason"] for each in found["decisions"]}
 
 
 def price(seconds: int, at: float) -> PriceUpdate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import sqlalchemy
 from celery import Celery
 from django.conf import settings
@@ -82,6 +84,12 @@ class Platform:
 
     def status(self) -> dict[str, str]:
         return self.redis.hgetall(livestate.SCHEDULER_STATUS)  # type: ignore[return-value]
+
+    def answers(self) -> bool:
+        try:
+            return bool(self.redis.ping())
+        except redis.RedisError:
+            return False
 
     @contextmanager
     def scheduler(self, log: Path, *words: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
@@ -173,6 +181,30 @@ def test_beat_keeps_its_interval_and_survives_an_emptied_redis(platform: Platfor
         eventually(
             lambda: platform.status().get("last_trigger") in named, timeout=20, saying="Celery delivers as before"
         )
+
+
+def test_when_celerys_worker_fails_it_goes_on_with_another(platform: Platform, tmp_path: Path) -> None:
+    """With a message that waits in it unacknowledged, Celery 5.7's worker ends when its connection is lost."""
+    platform.seed(1)
+    probe = Celery("probe", broker=platform.stack.redis, set_as_current=False)
+    with platform.scheduler(tmp_path / "run.log") as process:
+        eventually(lambda: running(platform), timeout=30, saying="the scheduler running")
+        probe.send_task(requests.TICK, countdown=3600, queue="scheduler")
+        eventually(lambda: platform.redis.hlen("unacked") == 1, timeout=20, saying="the waiting one taken")
+        server = platform.stack.processes().get("valkey")
+        if server is not None:  # a given one is not ours to kill
+            os.kill(server, signal.SIGKILL)
+            eventually(platform.answers, timeout=30, saying="its successor")
+        platform.redis.flushdb()
+        assert requests.request_tick("after the fault")
+        named = ("after the fault", "request")
+        eventually(
+            lambda: platform.status().get("last_trigger") in named, timeout=30, saying="Celery delivers as before"
+        )
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+    probe.close()
+    assert "Traceback" not in (tmp_path / "run.log").read_text()
 
 
 def test_two_schedulers_and_one_killed_in_the_middle_give_each_portfolio_one_owner_once(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 
@@ -12,6 +12,18 @@ from tests.support.cluster import Cluster, NodeProcess
 from tests.support.stack import RunningStack
 
 _numbers = itertools.count(200)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows what its node said last: nobody can look it up on a machine that is gone."""
+    report = yield
+    node = getattr(item, "funcargs", {}).get("node")
+    if report.failed and isinstance(node, NodeProcess):
+        ended = node.process.poll()
+        last = "\n".join(node.said().splitlines()[-40:])
+        report.sections.append((f"node {node.node_id}, {'running' if ended is None else f'ended: {ended}'}", last))
+    return report
 
 
 @pytest.fixture(scope="package")
