@@ -16,8 +16,7 @@ from celery import bootsteps
 from celery.platforms import EX_FAILURE
 from celery.worker import state
 
-from market import celery_worker
-from nodes import garbage
+from market import celery_worker, memory
 from nodes.node import Node
 
 log = logging.getLogger(__name__)
@@ -34,7 +33,7 @@ class NodeStep(bootsteps.StartStopStep):
         # Celery ends with 1 upon Ctrl-C; a node that stopped in order, as it was asked to, has ended well.
         signal.signal(signal.SIGINT, signal.getsignal(signal.SIGTERM))
         if not self.node.started:
-            garbage.settle()
+            memory.settle()
             try:
                 self.node.start()
             except BaseException:

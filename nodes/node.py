@@ -33,7 +33,6 @@ from nodes.context import Context, Limits, TopicCatalogue
 from nodes.control import ControlListener
 from nodes.direct import Straight
 from nodes.direct_caller import Caller
-from nodes.garbage import Trimmer
 from nodes.health import KafkaWatch, faults
 from nodes.heartbeat import Heartbeat
 from nodes.lag import LagMeter, slowest
@@ -47,6 +46,7 @@ from nodes.reconciler import Reconciler, Running, Steps
 from nodes.sender import Sender
 from nodes.subscription import Position
 from nodes.thread import NodeThread
+from nodes.trimmer import Trimmer
 from portfolios import connections, ownership
 from portfolios.calendars import CalendarError, trading_days
 from portfolios.loads import Measured

@@ -13,8 +13,9 @@ from confluent_kafka import KafkaException
 from django.conf import settings
 from django.db import Error as DatabaseError
 
+from market import memory
 from market.bus import KafkaUnavailable
-from nodes import garbage, worker
+from nodes import worker
 from nodes.identity import NodeIdInUse
 from nodes.node import Node
 from portfolios.calendars import CalendarError
@@ -33,7 +34,7 @@ def start_node(node_id: str, max_portfolios: int | None) -> None:
         logging.getLogger(noisy).setLevel("WARNING")
     # Containers run as root; the operator decides that, not every start of every node.
     warnings.filterwarnings("ignore", message=".*superuser privileges.*")
-    garbage.share_heaps()
+    memory.share_heaps()
     node = Node(node_id, config.node, config.home, config.kafka.partition_pruning, max_portfolios)
     try:
         node.prepare()

@@ -35,8 +35,7 @@ def main(expected: int, wanted: int, portfolios: int) -> dict[str, Any]:
     from django.conf import settings
 
     from ginkgo_site.bench.ground import NODE_ID
-    from market import bus
-    from nodes import garbage
+    from market import bus, memory
     from nodes.node import Node
     from nodes.readers import Readers
 
@@ -56,7 +55,7 @@ def main(expected: int, wanted: int, portfolios: int) -> dict[str, Any]:
     node.prepare()
     market = node._market
     market.paused.set()
-    garbage.settle()
+    memory.settle()
     node.start()
     deadline = time.monotonic() + _TIMEOUT_S
     pause = threading.Event()

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
+from market import memory
 from market.alerting import Alerter
 from market.brokers import UnknownBroker, make_broker
 from market.bus import bootstrap, make_consumer, make_producer
@@ -91,6 +92,7 @@ class EngineService:
             "switch": EngineThread("switch", SwitchWatch(desk, mine, config.switch_interval).run),
             "commands": EngineThread("commands", CommandDoor(self.slot.name, alerter).run),
             "status": EngineThread("status", StatusBoard(self._facts).run),
+            "memory": EngineThread("memory", memory.keep_trimming),
             "submissions": EngineThread("submissions", self._submissions.run),
         }
 
@@ -141,6 +143,7 @@ class EngineService:
             self._submissions.close()
         self._end(self._threads["commands"], left(1.0))
         self._end(self._threads["status"], left(1.5))
+        self._end(self._threads["memory"], left(0.5))
         self._alerts.flush(left(1.0))
 
     @staticmethod

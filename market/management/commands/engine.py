@@ -15,7 +15,7 @@ from django.db import DatabaseError
 from django_typer.management import TyperCommand, command, initialize
 from typer import Option
 
-from market import switch
+from market import memory, switch
 from market.brokers import UnknownBroker
 from market.brokers.port import BrokerError
 from market.bus import KafkaUnavailable
@@ -51,6 +51,7 @@ class Command(TyperCommand):
     ) -> None:
         """Run an engine in the foreground until Ctrl-C or SIGTERM."""
         logging.getLogger().setLevel(settings.GINKGO.node.log_level)
+        memory.share_heaps()
         stop = threading.Event()
         stop_on_signals(stop)
         try:
@@ -67,6 +68,7 @@ class Command(TyperCommand):
             service.start()
         except BrokerError as error:
             raise CommandError(f"broker {settings.GINKGO.engine.broker}: {error}") from None
+        memory.settle()
         log.info("The engine runs as %s", service.slot.name)
         fault = supervise(service, stop)
         log.info("The engine stops: %s", fault or "asked to")

@@ -1,4 +1,5 @@
-"""Memory as a node wants it: no long pause of the collector in the middle of a market, and no heap for every thread.
+"""Memory as a process of many threads wants it: no long pause of the collector in the middle of a market, no heap for
+every thread, and back with what storms have taken. For nodes and engines.
 
 What start-up made (Django, Celery, all modules) is there for good: looking through it again takes 100 ms and more, with
 every thread stopped. And ticks come by the hundred thousand, none of them in a cycle.
@@ -8,8 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
-
-from nodes.thread import NodeThread
+import threading
 
 _M_ARENA_MAX = -8
 _ARENAS = 4
@@ -35,19 +35,14 @@ def settle() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-class Trimmer(NodeThread):
-    """Gives the system back what is free in the heaps, every half minute: a few milliseconds each.
+def keep_trimming(stop: threading.Event) -> None:
+    """A thread's work: gives the system back what is free in the heaps, every half minute, a few milliseconds each.
 
     By itself glibc gives back only what lies at a heap's end. Starts and storms of orders make checkpoints and Kafka
     clients by the dozen, and what lives on lies behind them.
     """
-
-    def __init__(self, node_id: str) -> None:
-        super().__init__(f"trimmer_{node_id}")
-
-    def work(self) -> None:
-        while not self.stopping.wait(_TRIM_EVERY):
-            trim()
+    while not stop.wait(_TRIM_EVERY):
+        trim()
 
 
 def trim() -> None:

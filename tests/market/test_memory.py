@@ -1,4 +1,4 @@
-"""The node's memory: few heaps for many threads, and what is free in them goes back."""
+"""The memory of nodes and engines: few heaps for many threads, and what is free in them goes back."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 
 THREADS = """
 import ctypes, sys, threading
-from nodes import garbage
+from market import memory
 
 if sys.argv[1] == "share":
-    garbage.share_heaps()
+    memory.share_heaps()
 ready = threading.Barrier(25)
 kept = []
 
@@ -50,14 +50,14 @@ def test_threads_share_a_few_heaps() -> None:
 
 HOLES = """
 import psutil
-from nodes import garbage
+from market import memory
 
-garbage.share_heaps()
+memory.share_heaps()
 me = psutil.Process()
 kept = [bytes(20_000) for _ in range(4000)]
 del kept[:-1]  # the last lies behind them
 before = me.memory_info().rss
-garbage.trim()
+memory.trim()
 print(before - me.memory_info().rss)
 """
 
