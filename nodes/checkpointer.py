@@ -1,7 +1,10 @@
-"""The thread that writes checkpoints and only then lets orders go: write before speak (SPEC N6).
+"""Writes checkpoints and only then lets orders go: write before speak (SPEC N6).
 
-One statement serves all portfolios that are due, or as many of them as make up 2 MB. The steps, and what a crash after
-each leaves behind:
+A thread does it, and one statement serves all portfolios that are due, or as many of them as make up 2 MB. Where an
+order waits, nothing else is due and the database is quick, the processor that submits it writes it at once, in the
+thread's place: the order need not wait until two threads have had their turn at a processor.
+
+The steps, and what a crash after each leaves behind:
 
 1. a processor submits its snapshot, offsets and new intents — nothing is written: the successor decides anew;
 2. the checkpoint is committed — the intents are in it: the successor sends them;
@@ -23,6 +26,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections, c
 
 from market.alerting import Alerter
 from nodes.sender import Sender
+from nodes.shared_connection import SharedConnection
 from nodes.thread import NodeThread
 from portfolios import checkpoints
 from portfolios.checkpoints import Save
@@ -31,6 +35,8 @@ from portfolios.kernel.orders import Intent
 log = logging.getLogger(__name__)
 
 _TOO_LONG = 5.0
+_QUICK = 0.01
+"""Seconds. A processor that writes applies nothing meanwhile: where the last write took longer, the thread does it."""
 _AT_ONCE = 2_000_000
 """Bytes of state in one statement: clients of databases hold them several times over. One portfolio may have more."""
 
@@ -77,6 +83,9 @@ class Checkpointer(NodeThread):
         self._sender = sender
         self._alerter = alerter
         self._lock = threading.Condition()
+        self._pen = threading.Lock()
+        """Whoever writes holds it; taken before `_lock`."""
+        self._connection = SharedConnection()
         self._wake = threading.Event()
         self._due: dict[str, Request] = {}
         self._writing: frozenset[str] = frozenset()
@@ -94,7 +103,12 @@ class Checkpointer(NodeThread):
         return self.healthy.is_set() and (since is None or time.monotonic() - since < _TOO_LONG)
 
     def submit(self, request: Request) -> None:
-        """Ask for a checkpoint; a portfolio's earlier one that was not yet written becomes part of it."""
+        """Ask for a checkpoint; a portfolio's earlier one that was not yet written becomes part of it.
+
+        What of the request is called, is so by the thread that writes, which may be the caller, before this returns.
+        """
+        if request.intents and self._write_at_once(request):
+            return
         key = request.save.portfolio_id
         with self._lock:
             older = self._due.get(key)
@@ -102,6 +116,21 @@ class Checkpointer(NodeThread):
                 request = merge(older, request)
             self._due[key] = request
         self._wake.set()
+
+    def _write_at_once(self, request: Request) -> bool:
+        """Write it in the caller's thread. False, and nothing is done, unless nobody else writes or waits for that."""
+        if self.last_write_seconds > _QUICK or not self._connection.there or not self._pen.acquire(blocking=False):
+            return False
+        try:
+            with self._lock:
+                if self._due or self.stopping.is_set() or not self.healthy.is_set():
+                    return False
+                self._writing = frozenset({request.save.portfolio_id})
+            with self._connection.borrowed():
+                self._write([request])
+            return True
+        finally:
+            self._pen.release()
 
     def forget(self, portfolio_id: str) -> None:
         """Drop what is due for a portfolio whose memory is discarded, and wait for a write of it that is under way.
@@ -120,6 +149,7 @@ class Checkpointer(NodeThread):
         self._wake.set()
 
     def work(self) -> None:
+        self._connection.share()
         while not (self.stopping.is_set() and not self._due):
             self._wake.wait(0.1)
             self._wake.clear()
@@ -134,20 +164,13 @@ class Checkpointer(NodeThread):
 
     def step(self) -> bool:
         """Write what is due, oldest first, and send what it holds; False if the database is (still) away."""
-        with self._lock:
-            due = self._take()
-            self._writing = frozenset(due)
-        if not due:
-            return self.healthy.is_set() or self._is_back()
-        self.writing_since = time.monotonic()
-        try:
-            return self._write(list(due.values()))
-        finally:
-            self.writing_since = None
+        with self._pen:
             with self._lock:
-                self._writing = frozenset()
-                self._forgotten.clear()
-                self._lock.notify_all()
+                due = self._take()
+                self._writing = frozenset(due)
+            if not due:
+                return self.healthy.is_set() or self._is_back()
+            return self._write(list(due.values()))
 
     def _take(self) -> dict[str, Request]:
         """Of what is due as much as goes into one statement, and at least one; the rest is next."""
@@ -177,6 +200,19 @@ class Checkpointer(NodeThread):
         return True
 
     def _write(self, requests: list[Request]) -> bool:
+        """Of those who are in `_writing`."""
+        self.writing_since = time.monotonic()
+        try:
+            return self._write_or_keep(requests)
+        finally:
+            self.writing_since = None
+            with self._lock:
+                self._writing = frozenset()
+                self._forgotten.clear()
+                self._lock.notify_all()
+
+    def _write_or_keep(self, requests: list[Request]) -> bool:
+        """False if the database is away: then they are due again."""
         error = self._save(requests)
         if error is None:
             return True
@@ -234,6 +270,7 @@ class Checkpointer(NodeThread):
                     continue
                 newer = self._due.get(request.save.portfolio_id)
                 self._due[request.save.portfolio_id] = merge(request, newer) if newer else request
+        self._wake.set()
         close_old_connections()
         self._alerter.raise_alert(
             "database_unavailable",

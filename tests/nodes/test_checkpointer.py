@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError
+from django.db import OperationalError, connections
 
 from nodes.checkpointer import Checkpointer, Request, merge
 from nodes.lease import Lease
@@ -257,6 +257,111 @@ def test_a_write_that_takes_too_long_counts_as_none(bench: Bench) -> None:
     assert bench.checkpointer.works
     bench.checkpointer.writing_since = 0.0
     assert not bench.checkpointer.works
+
+
+# -- at once -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def idle(bench: Bench) -> Bench:
+    """Its thread has shared its connection, and waits."""
+    bench.checkpointer._connection.share()
+    return bench
+
+
+def test_where_nobody_else_writes_a_checkpoint_with_an_order_is_written_at_once(idle: Bench) -> None:
+    idle.checkpointer.submit(idle.request("p1", 1, "o1", state=b"new"))
+    assert state_of("p1") == b"new"
+    assert idle.sent == ["p1"]
+    assert idle.heard == ["committed p1"]
+    assert idle.checkpointer.writing_since is None
+    idle.checkpointer.forget("p1")  # finds nothing to wait for
+
+
+def test_one_without_an_order_can_wait(idle: Bench) -> None:
+    idle.checkpointer.submit(idle.request("p1", 1, state=b"new"))
+    assert state_of("p1") == b""
+
+
+def test_it_overtakes_nothing_that_is_due(idle: Bench) -> None:
+    idle.checkpointer.submit(idle.request("p1", 1, state=b"1"))
+    idle.checkpointer.submit(idle.request("p1", 1, "o1", state=b"2"))
+    assert state_of("p1") == b""
+    idle.checkpointer.step()
+    assert (state_of("p1"), idle.sent) == (b"2", ["p1"])
+
+
+def slow(checkpointer: Checkpointer) -> None:
+    checkpointer.last_write_seconds = 0.02
+
+
+@pytest.mark.parametrize(
+    "hinder",
+    [
+        slow,
+        lambda checkpointer: checkpointer._pen.acquire(),
+        lambda checkpointer: checkpointer.healthy.clear(),
+        lambda checkpointer: checkpointer.request_stop(),
+    ],
+    ids=["a slow database", "another write", "a database that is away", "its end"],
+)
+def test_otherwise_it_is_the_threads_to_write(idle: Bench, hinder: Callable[[Checkpointer], object]) -> None:
+    hinder(idle.checkpointer)
+    idle.checkpointer.submit(idle.request("p1", 1, "o1", state=b"new"))
+    assert state_of("p1") == b""
+    if idle.checkpointer._pen.locked():
+        idle.checkpointer._pen.release()
+    idle.checkpointer.step()
+    assert (state_of("p1"), idle.sent) == (b"new", ["p1"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_cannot_be_written_at_once_is_due_and_no_other_goes_before_it(
+    idle: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "save", away)
+        idle.checkpointer.submit(idle.request("p1", 1, "o1", state=b"1"))
+    assert not idle.checkpointer.healthy.is_set()
+    idle.checkpointer.submit(idle.request("p2", 1, "o2"))
+    assert idle.sent == []
+    idle.checkpointer.step()
+    assert idle.sent == ["p1", "p2"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_however_many_write_at_once_they_need_one_connection(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    used: dict[str, int] = {}
+
+    def see(saves: Any, now: datetime) -> set[str]:
+        lost = real(saves, now)
+        used[threading.current_thread().name] = id(connections["default"].connection)
+        return lost
+
+    real = checkpoints.save
+    monkeypatch.setattr(checkpoints, "save", see)
+    checkpointer = bench.checkpointer
+    checkpointer.start()
+    try:
+        eventually(lambda: checkpointer._connection.there)
+        for name in ("p1", "p2", "p3"):
+
+            def submit(name: str = name) -> None:
+                mine = connections["default"]
+                checkpointer.submit(bench.request(name, 1, f"o-{name}", state=b"new"))
+                assert connections["default"] is mine
+                assert mine.connection is None
+
+            thread = threading.Thread(target=submit, name=name)
+            thread.start()
+            thread.join(10)
+        eventually(lambda: len(bench.sent) == 3)
+    finally:
+        checkpointer.request_stop()
+        checkpointer.join(10)
+    assert {"p1", "p2", "p3"} & set(used), "one or another may find the thread at it"
+    assert len(set(used.values())) == 1
+    assert [state_of(name) for name in ("p1", "p2", "p3")] == [b"new"] * 3
 
 
 # -- forgetting --------------------------------------------------------------------------------------------------------

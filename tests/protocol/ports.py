@@ -8,6 +8,7 @@ import importlib
 import logging
 import uuid
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -229,6 +230,18 @@ def _ask(process: Process, reception: Reception, call: Call) -> Answer | None:
     return answers[0] if answers and not lost else None
 
 
+class OneForAll:
+    """In the place of the connection that a node's threads share: here each process has just one."""
+
+    there = True
+
+    def share(self) -> None:
+        pass
+
+    def borrowed(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
 class Figures(Metrics):
     def __init__(self, *_: Any) -> None:
         self._retired = {"events": 0, "dropped": 0, "pressure": 0, "skipped": 0}
@@ -310,6 +323,7 @@ def install(real_sql: bool = False) -> None:
     # Measures by the real clock.
     node.LoadMeter = lambda: SimpleNamespace(read=lambda _: {})  # type: ignore[attr-defined]
     node.Metrics = Figures  # type: ignore[attr-defined]
+    importlib.import_module("nodes.checkpointer").SharedConnection = OneForAll  # type: ignore[attr-defined]
     node.KafkaWatch, node.Caller = KafkaWatch, Caller  # type: ignore[attr-defined]
     node.trading_days = lambda *_: ()  # type: ignore[attr-defined]
     node.identity = SimpleNamespace(of_this_process=_identity, ensure_free=lambda *_: None)  # type: ignore[attr-defined]
