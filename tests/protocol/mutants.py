@@ -102,6 +102,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "ledger=newer.save.ledger",
     ),
     _one(
+        "an order's checkpoint is written before an older one that is due",
+        "nodes.checkpointer",
+        "Checkpointer._write_at_once",
+        "if self._due or self.stopping",
+        "if self.stopping",
+    ),
+    _one(
         "a discarded checkpoint is written all the same",
         "nodes.checkpointer",
         "Checkpointer.forget",
