@@ -40,6 +40,7 @@ class Partitions:
     def __init__(self) -> None:
         self._mine: frozenset[int] = frozenset()
         self._count = 0
+        self._lost = False
 
     def __call__(self, portfolio_id: str) -> bool:
         return self._count > 0 and partition_of(portfolio_id, self._count) in self._mine
@@ -50,15 +51,21 @@ class Partitions:
 
     @property
     def unknown(self) -> bool:
-        """The group has not said yet, since this engine's start, which are its."""
-        return self._count == 0
+        """The group does not say which are its: not yet, since this engine's start, or not since it lost them all."""
+        return self._count == 0 or self._lost
 
     def become(self, mine: frozenset[int], count: int) -> None:
         self._count = count
         self._mine = mine
+        self._lost = False
 
     def keep(self, mine: frozenset[int]) -> None:
         self._mine &= mine
+
+    def lose(self) -> None:
+        """The group has dropped this engine, or is itself away: nobody can say whose they are until it answers."""
+        self._mine = frozenset()
+        self._lost = True
 
     def only(self, numbers: frozenset[int]) -> Callable[[str], bool]:
         """As this, but for some of the partitions."""
@@ -220,6 +227,7 @@ class Submissions:
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.warning("This engine has lost its partitions of the orders")
         self._let_go(partitions)
+        self._mine.lose()
 
     def _let_go(self, partitions: list[TopicPartition]) -> None:
         gone = frozenset(p.partition for p in partitions)

@@ -41,7 +41,8 @@ class Ground:
         self.codes: dict[str, tuple[str, ...]] = {}
         for number in range(portfolios):
             self._create(_CODES_EACH, every, straight=bool(number % 2))
-        self.slow = self._create(2 * _CODES_EACH, every, tally.SLOW, straight=True) if slow else ""
+        # What it is told is little: it orders the more often.
+        self.slow = self._create(2 * _CODES_EACH, max(2, every // 4), tally.SLOW, straight=True) if slow else ""
 
     def _create(self, codes: int, every: int, strategy: str = tally.NAME, straight: bool = False) -> str:
         mine = tuple(self._new_code() for _ in range(codes))

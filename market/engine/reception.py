@@ -2,7 +2,8 @@
 
 The same desk takes them in as what comes by Kafka, under the same lock, in the same transaction: epoch, repetition,
 tombstone, checks. So the same order by both ways is one order. Only portfolios whose partition of the log is this
-engine's are served, for their open orders are its care; or, while no engine is known to have it, anybody's.
+engine's are served, for their open orders are its care; or, while no engine is known to have it, anybody's. That is so
+after a start without Kafka, and ten seconds after Kafka has gone, when the group's session ends.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import KafkaError
@@ -115,3 +116,37 @@ def test_portfolios_are_an_engines_by_the_partition_of_their_id():
     mine.keep(frozenset({1, 2}))
     lost = mine.only(frozenset(range(3, 10)) | {0})
     assert all(mine(each) != lost(each) for each in ids)
+
+
+def test_whose_they_are_is_unknown_until_the_group_says_so_and_again_when_it_is_away():
+    """Ten seconds after Kafka has gone the group's session ends: nobody else can have its partitions then."""
+    mine = Partitions()
+    assert mine.unknown
+    mine.become(frozenset({0}), 1)
+    assert not mine.unknown and mine("p")
+    mine.lose()
+    assert mine.unknown and not mine("p")
+    mine.become(frozenset(), 1)
+    assert not mine.unknown
+
+
+def test_an_engine_that_loses_its_partitions_serves_nobody_as_its_own_and_no_longer_knows_whose_they_are(
+    submissions, desk
+):
+    released = []
+    desk.release = released.append
+    partitions = [SimpleNamespace(partition=0)]
+    submissions._on_assign(None, partitions)
+    submissions._mine.become(frozenset({0}), 1)
+    submissions._on_lost(None, partitions)
+    assert not submissions._mine("p")
+    assert submissions._mine.unknown
+    assert released[0]("p"), "what waits there is let go, until it is known whose it is"
+
+
+def test_one_that_gives_partitions_back_knows_that_they_are_anothers(submissions, desk):
+    desk.release = lambda theirs: None
+    submissions._on_assign(None, [SimpleNamespace(partition=0)])
+    submissions._mine.become(frozenset({0}), 1)
+    submissions._let_go([SimpleNamespace(partition=0)])
+    assert not submissions._mine.unknown
