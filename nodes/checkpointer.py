@@ -150,6 +150,11 @@ class Checkpointer(NodeThread):
 
     def work(self) -> None:
         self._connection.share()
+        self._write_until_stopped()
+        with self._pen:  # our connection ends with us, and a portfolio that ends late may still be writing by it
+            pass
+
+    def _write_until_stopped(self) -> None:
         while not (self.stopping.is_set() and not self._due):
             self._wake.wait(0.1)
             self._wake.clear()

@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 class SharedConnection:
-    """Made by nobody yet. Who borrows it, or uses it as its own, holds a lock of the user's meanwhile."""
+    """Not there until a thread shares its own. That thread, too, uses it only in turn: its users hold a lock."""
 
     def __init__(self) -> None:
         self._connection: BaseDatabaseWrapper | None = None

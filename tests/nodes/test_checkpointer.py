@@ -364,6 +364,18 @@ def test_however_many_write_at_once_they_need_one_connection(bench: Bench, monke
     assert [state_of(name) for name in ("p1", "p2", "p3")] == [b"new"] * 3
 
 
+def test_the_thread_does_not_end_while_a_portfolio_writes_by_its_connection(bench: Bench) -> None:
+    checkpointer = bench.checkpointer
+    with checkpointer._pen:
+        checkpointer.request_stop()
+        checkpointer.start()
+        eventually(lambda: checkpointer._connection.there)
+        checkpointer.join(0.3)
+        assert checkpointer.is_alive()
+    checkpointer.join(10)
+    assert not checkpointer.is_alive()
+
+
 # -- forgetting --------------------------------------------------------------------------------------------------------
 
 
