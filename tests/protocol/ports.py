@@ -36,7 +36,7 @@ from nodes.thread import NodeThread
 from portfolios import livestate
 from portfolios.models import Account, Adjustment, Assignment, Checkpoint, Command, LedgerEntry, Portfolio, Revision
 from scheduler.models import Node, PlannedMove, Requirement
-from tests.protocol import database, kafka, sql, threads
+from tests.protocol import connection, database, kafka, query, sql, threads
 from tests.protocol.hub import Process, Task, Violation, hub
 from tests.protocol.redis import Redis
 
@@ -120,16 +120,16 @@ def _remembering(function: Any) -> Any:
 
 
 _MEMORY = {
-    "connection": database.Connection,
-    "transaction": database.TransactionModule,
-    "Exists": database.Exists,
-    "Subquery": database.Subquery,
-    "close_old_connections": database.close_old_connections,
+    "connection": connection.Connection,
+    "transaction": connection.TransactionModule,
+    "Exists": query.Exists,
+    "Subquery": query.Subquery,
+    "close_old_connections": connection.close_old_connections,
 }
 _SQL = {
     "connection": sql.SqlConnection,
     "transaction": sql.SqlTransactionModule,
-    "close_old_connections": database.close_old_connections,
+    "close_old_connections": connection.close_old_connections,
 }
 
 
@@ -250,12 +250,12 @@ class Figures(Metrics):
         return {}
 
 
-class _LaterTable(database.Subquery):
+class _LaterTable(query.Subquery):
     """A subquery made before there is a database: it asks that of the day."""
 
     def of(self, outer: database.Table, row: database.Row) -> Any:
-        query = self.query._with(table=database.database().table(self.query.table.model))
-        return database.Subquery(query).of(outer, row)
+        asked = self.query.altered(table=database.database().table(self.query.table.model))
+        return query.Subquery(asked).of(outer, row)
 
 
 def atomic() -> Any:
@@ -305,13 +305,11 @@ def install(real_sql: bool = False) -> None:
         sql.install(MODELS)
     else:
         for model in MODELS:
-            type.__setattr__(model, "objects", database.Manager())
-            type.__setattr__(model, "save", database.save)
+            type.__setattr__(model, "objects", query.Manager())
+            type.__setattr__(model, "save", query.save)
         # Made from models when its module was.
         books = importlib.import_module("market.engine.books")
-        newest = database.Query(database.Table(LedgerEntry)).filter(
-            portfolio_id=OuterRef("pk"), adjustment__isnull=False
-        )
+        newest = query.Query(database.Table(LedgerEntry)).filter(portfolio_id=OuterRef("pk"), adjustment__isnull=False)
         books._NEWEST_ADJUSTMENT = _LaterTable(newest.order_by("-id").values("id")[:1])  # type: ignore[attr-defined]
     for name in ("start", "is_alive", "join"):
         setattr(NodeThread, name, getattr(threads, name))

@@ -118,7 +118,7 @@ class SqlAtomic:
     """`transaction.atomic()`, with the stops of the in-memory database."""
 
     def __enter__(self) -> None:
-        self._outer = database._open() is None
+        self._outer = database.current() is None
         if self._outer:
             self._transaction = _database().begin()
         self._real = transaction.atomic()
@@ -157,7 +157,7 @@ class SqlTransactionModule:
     @staticmethod
     def set_rollback(rollback: bool) -> None:
         transaction.set_rollback(rollback)
-        opened = database._open()
+        opened = database.current()
         assert opened is not None
         opened.rollback = rollback
 
