@@ -62,6 +62,10 @@ check: setup-dev ## lint, format, types, layers, migrations, Django's own checks
 bench: setup-dev ## how fast it is, beside its peers, in one run (ARGS="routing --json")
 	@$(RUN)/ginkgo bench $(ARGS)
 
+.PHONY: bench-servers
+bench-servers: setup-dev ## one benchmark with its books in Debian's MariaDB (ARGS="latency --json")
+	@$(RUN)/python -m tests.support.debian $(RUN)/ginkgo bench $(ARGS)
+
 clean: ## remove .venv, caches and coverage data; the books in .ginkgo stay
 	@rm -rf .venv build htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
