@@ -1,7 +1,7 @@
 """Which codes somebody wants: the union over the nodes, as they say it on `system.events` (SPEC N3).
 
-A node repeats its interest every minute; an interest outlives its node by ten minutes, so that a node that comes back
-finds its ticks. Every eight hours, and at start, everybody is asked to say it anew.
+A node repeats its interest every minute; an interest outlives its node, or the node's own word, by ten minutes: whoever
+goes on with the portfolio finds its ticks. Every eight hours, and at start, everybody is asked to say it anew.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from market.poison import UNDECODABLE
 log = logging.getLogger(__name__)
 
 OUTLIVES = 600.0
+"""Seconds. A portfolio that changes hands is wanted by nobody for a moment, and what is not published then nobody finds:
+this is longer than any hand-over takes, be it planned, a restart, or the failover of a node that died."""
 RESYNC = 8 * 3600.0
 _ASK_AGAIN = 5.0
 _REFRESH = 5.0
@@ -32,17 +34,23 @@ class InterestBook:
     def __init__(self, outlives: float = OUTLIVES) -> None:
         self._outlives = outlives
         self._wants: dict[str, tuple[frozenset[str], float]] = {}
+        self._withdrawn: dict[str, float] = {}
 
     def hear(self, update: InterestUpdate, now: float) -> None:
-        wanted = frozenset(update.codes) if update.full else self._wants.get(update.node_id, (frozenset(), 0.0))[0]
-        self._wants[update.node_id] = ((wanted | set(update.added)) - set(update.removed), now)
+        before, _ = self._wants.get(update.node_id, (frozenset(), 0.0))
+        said = frozenset(update.codes) if update.full else before
+        wanted = (said | set(update.added)) - set(update.removed)
+        self._wants[update.node_id] = (wanted, now)
+        self._withdrawn.update(dict.fromkeys(before - wanted, now))
 
-    def forget_the_dead(self, now: float) -> None:
-        """Nodes not heard of for ten minutes want nothing any more."""
+    def forget_the_old(self, now: float) -> None:
+        """Nodes not heard of for ten minutes want nothing any more; nor does anybody want what was withdrawn then."""
         self._wants = {node: want for node, want in self._wants.items() if now - want[1] <= self._outlives}
+        self._withdrawn = {code: at for code, at in self._withdrawn.items() if now - at <= self._outlives}
 
     def wanted(self) -> frozenset[str]:
-        return frozenset().union(*(codes for codes, _ in self._wants.values()))
+        """What a node wants now, and what one wanted until lately: its portfolio may be on its way to another."""
+        return frozenset(self._withdrawn).union(*(codes for codes, _ in self._wants.values()))
 
 
 class InterestListener(Worker):
@@ -86,7 +94,7 @@ class InterestListener(Worker):
     def _refresh(self, now: float) -> None:
         with self._lock:
             self._refreshed = now
-            self._book.forget_the_dead(now)
+            self._book.forget_the_old(now)
             wanted = self._book.wanted()
             if wanted != self.wanted:
                 self.wanted = wanted
