@@ -6,6 +6,7 @@ Each second: dead threads are noticed, and what portfolios look like is written.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _TICK = 1.0
 DECISIONS_KEPT = 500
+_LEFT_KEPT = 86_400
+"""Seconds for which it can be read that a node left in order: a scheduler that is away for longer raises an alert."""
 
 
 class Heartbeat(NodeThread):
@@ -59,6 +62,7 @@ class Heartbeat(NodeThread):
         self._throttle = Throttle()
         self._next_beat = float("-inf")
         self._ours = False
+        self._beating = threading.Lock()
 
     def client(self) -> redis.Redis:
         """Answers within a fraction of the interval, so that a beat that hangs does not cost the lease."""
@@ -88,17 +92,31 @@ class Heartbeat(NodeThread):
                     "Redis was not told that %s lives (lease: %.1f s left): %s", self.name, self._lease.left, error
                 )
 
+    def tell(self) -> None:
+        """Beat now, in the caller's thread: when it returns, Redis says what `info` says, or does not answer."""
+        try:
+            self.beat()
+        except (redis.RedisError, livestate.RedisUnavailable) as error:
+            log.warning("Redis was not told how %s does: %s", self._identity.node_id, error)
+
     def beat(self) -> None:
         """Write the heartbeat, then the rest. The lease counts from before the write began.
 
         Another process may have taken this id while we were frozen and our heartbeat was gone: then it is not ours.
+        One after the other: what an earlier one has to say must not be written after a later one's.
         """
+        with self._beating:
+            self._beat()
+
+    def _beat(self) -> None:
         begun = self._lease.now()
         node_id = self._identity.node_id
         client = self.client()
         if self._ours and not self._is_ours(client):
             self._on_replaced()
             return
+        if not self._ours:
+            client.delete(livestate.node_left_key(node_id))
         client.set(livestate.heartbeat_key(node_id), datetime.now(UTC).isoformat(), px=int(self._ttl * 1000))
         self._lease.renew(begun)
         pipe = client.pipeline(transaction=False)
@@ -132,12 +150,15 @@ class Heartbeat(NodeThread):
         loads.write(client, self._measured())
 
     def leave(self) -> None:
-        """Delete this node's keys: it is going. Redis being away is a log line; the keys then expire or are swept."""
+        """Say that this node goes in order, and delete its keys: a node that dies, or a Redis that loses them, deletes
+        keys too. Redis being away is a log line; the keys then expire or are swept.
+        """
         node_id = self._identity.node_id
         try:
             client = self.client()
             if not (self._ours and self._is_ours(client)):
                 return
+            client.set(livestate.node_left_key(node_id), self._identity.instance, px=_LEFT_KEPT * 1000)
             client.delete(
                 livestate.heartbeat_key(node_id), livestate.metrics_key(node_id), livestate.node_info_key(node_id)
             )

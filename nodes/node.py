@@ -333,7 +333,7 @@ class Node:
             "started_at": self._started_at.isoformat(),
             "max_portfolios": str(self.max_portfolios),
             "version": _version(),
-            "state": self._state,
+            "state": "stopping" if self._stopped.is_set() else self._state,
             "health": "; ".join(self._faults) or "well",
         }
 
@@ -373,7 +373,7 @@ class Node:
                     "component_error", "critical", f"Thread {thread.name} of {self.node_id} has died: {thread.error}",
                     thread=thread.name,
                 )  # fmt: skip
-        if self._state not in ("running", "fenced", "unhealthy"):
+        if self._state == "starting" or self._stopped.is_set():
             return
         database = self._checkpointer.works and self._reconciler.reachable
         found = faults(self._dead, database, kafka=not self._kafka.away)
@@ -396,11 +396,13 @@ class Node:
     def stop(self, timeout: float | None = None) -> None:
         """Stop in one deadline, in this order (SPEC N12). Safe to call twice, and before start.
 
-        1. take in nothing new: no more reconciling, no more commands, no more ticks routed;
+        1. say so in Redis, for whatever is given back from here on is to be placed elsewhere; take in nothing new: no
+           more reconciling, no more commands, no more ticks routed;
         2. every portfolio drains its queue, waits up to 2 s for answers, and saves itself and is given back in one
            transaction: from then on the scheduler may place it elsewhere;
         3. the checkpointer and the sender finish what they hold;
-        4. say goodbye, stop the heartbeat, delete the node's keys — not earlier: until here it still owned portfolios;
+        4. stop the heartbeat, delete the node's keys, say goodbye — not earlier: until here it still owned portfolios;
+           nor the other way round: who hears the goodbye looks into Redis;
         5. close Kafka.
         """
         if not self._started.is_set() or self._stopped.is_set():
@@ -408,10 +410,10 @@ class Node:
         self._stopped.set()
         deadline = time.monotonic() + (timeout or self._config.stop_timeout)
         log.info("Stopping ExecutionNode %s gracefully", self.node_id)
-        self._state = "stopping"
         for thread in (self._reconciler, self._control):
             thread.request_stop()
         self._market.paused.set()
+        self._heartbeat.tell()
         self._reconciler.join(_left(deadline))
 
         with self._lock:
@@ -434,11 +436,11 @@ class Node:
         if undelivered:
             log.error("%d orders were not delivered to Kafka; their portfolios' next owners send them", undelivered)
 
-        self._announcer.request_stop()
-        self._announcer.join(_left(deadline))
         self._heartbeat.request_stop()
         self._heartbeat.join(_left(deadline))
         self._heartbeat.leave()
+        self._announcer.request_stop()
+        self._announcer.join(_left(deadline))
 
         rest: tuple[NodeThread, ...] = (self._market, self._feedback, self._control, self._lag, self._trimmer)
         for each in rest:

@@ -28,6 +28,11 @@ def node_info_key(node_id: str) -> str:
     return f"execution_node:{node_id}:info"
 
 
+def node_left_key(node_id: str) -> str:
+    """There only after the node has stopped in order, until the scheduler has seen it or the node is back."""
+    return f"execution_node:{node_id}:left"
+
+
 def status_key(portfolio_id: str) -> str:
     return f"portfolio:{portfolio_id}:status"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -165,6 +166,43 @@ def test_leaving_it_takes_its_keys_along(scene: Scene) -> None:
     scene.heart.beat()
     scene.heart.leave()
     assert scene.redis.exists(*scene.keys) == 0
+
+
+def test_leaving_in_order_is_told_until_the_node_is_back(scene: Scene) -> None:
+    left = livestate.node_left_key(scene.me.node_id)
+    scene.heart.beat()
+    assert not scene.redis.exists(left)
+    scene.heart.leave()
+    assert scene.redis.get(left) == scene.me.instance
+    successor = Scene()
+    successor.me = scene.me
+    successor.heart._identity = scene.me
+    successor.heart.beat()
+    assert not scene.redis.exists(left)
+
+
+def test_told_to_tell_it_waits_for_a_beat_under_way_and_says_the_newest(scene: Scene) -> None:
+    said = ["running"]
+    taken, go_on = threading.Event(), threading.Event()
+
+    def info() -> dict[str, str]:
+        state = said[0]
+        if state == "running":
+            taken.set()
+            assert go_on.wait(5)
+        return {"instance": scene.me.instance, "state": state}
+
+    scene.heart._info = info
+    earlier, later = threading.Thread(target=scene.heart.beat), threading.Thread(target=scene.heart.tell)
+    earlier.start()
+    assert taken.wait(5)
+    said[0] = "stopping"
+    later.start()
+    later.join(0.2)
+    go_on.set()
+    for thread in (earlier, later):
+        thread.join(5)
+    assert scene.redis.hget(scene.keys[1], "state") == "stopping"
 
 
 def test_its_thread_beats_until_it_is_stopped(stack: RunningStack) -> None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.conf import settings
+from redis import ConnectionError, Redis
 
+from market.messages import NodeOffline
 from nodes.node import Node
 from portfolios import livestate
+from tests.support import eventually
 
 
 def names() -> set[str]:
@@ -55,3 +61,66 @@ def test_started_twice_it_warns_and_stopped_it_leaves_no_thread(
         node.stop()
     assert not [name for name in names() if me in name]
     assert not livestate.client().exists(livestate.heartbeat_key(me), livestate.metrics_key(me))
+
+
+class Leaver:
+    """In the place of a portfolio of the node: keeps what Redis said of the node when it was asked to end."""
+
+    epoch, config_version, view = 1, 1, None
+    queued = applied = drops = pressures = skipped = 0
+    given_back = True
+
+    def __init__(self, node_id: str) -> None:
+        self._node_id = node_id
+        self.portfolio_id = str(uuid4())
+        self.stopping, self.running = threading.Event(), threading.Event()
+        self.found: str | None = None
+
+    def end(self, _how: str, _deadline: float) -> None:
+        self.found = livestate.client().hget(livestate.node_info_key(self._node_id), "state")  # type: ignore[assignment]
+        self.stopping.set()
+
+    def join(self, _timeout: float) -> None: ...
+
+
+@pytest.fixture
+def running(topics_there: None, tmp_path: Path, transactional_db: None) -> Iterator[Node]:
+    node = made(tmp_path)
+    node.start()
+    yield node
+    node.stop()
+
+
+@pytest.mark.servers
+def test_stopping_redis_knows_before_a_portfolio_is_given_back_and_has_forgotten_it_when_it_says_goodbye(
+    running: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me, redis = running.node_id, livestate.client()
+    leaver = running._processors["p"] = Leaver(me)  # type: ignore[assignment]
+    at_goodbye: list[Any] = []
+    say = running._announcer._say
+
+    def listen(event: Any) -> bool:
+        if isinstance(event, NodeOffline):
+            at_goodbye.append((redis.exists(livestate.heartbeat_key(me)), redis.exists(livestate.node_left_key(me))))
+        return say(event)
+
+    eventually(lambda: running._announcer._online, saying="hello")
+    monkeypatch.setattr(running._announcer, "_say", listen)
+    assert redis.hget(livestate.node_info_key(me), "state") == "running"
+    monkeypatch.setattr(running._reconciler, "step", lambda: True)
+    running.stop()
+    assert leaver.found == "stopping"
+    assert at_goodbye == [(0, 1)]
+
+
+@pytest.mark.servers
+def test_without_redis_it_stops_all_the_same(running: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> Redis:
+        raise ConnectionError("refused")
+
+    monkeypatch.setattr(running._heartbeat, "client", away)
+    begun = time.monotonic()
+    running.stop(timeout=20)
+    assert time.monotonic() - begun < 15
+    assert not [name for name in names() if running.node_id in name]

@@ -66,6 +66,26 @@ def test_stopped_it_gives_back_what_it_owns_with_its_last_state_and_takes_its_ke
     assert "Traceback" not in leaving.said()
 
 
+def test_it_says_that_it_stops_before_the_first_portfolio_is_free(cluster: Cluster, new_code: NewCode) -> None:
+    """The scheduler would give it back at once: no node has more room than one that has just given back."""
+    interval = {"GINKGO_NODE__HEARTBEAT_INTERVAL": "10", "GINKGO_NODE__HEARTBEAT_TTL": "30"}
+    leaving = cluster.start("says-it-stops", GINKGO_NODE__STOP_TIMEOUT="9", **interval)
+    code, slow_code = new_code(), new_code()
+    quick = cluster.portfolio(config((code,)), leaving.node_id)
+    slow = cluster.portfolio(config((slow_code,), seconds=0.2), leaving.node_id)
+    cluster.run(quick)
+    cluster.run(slow)
+    before = leaving.metric("total_events")
+    cluster.publish([tick(n, slow_code) for n in range(200)])
+    eventually(lambda: leaving.metric("total_events") > before, saying="the first ticks applied")
+    leaving.signal(signal.SIGTERM)
+    eventually(lambda: cluster.assignment(quick).node_id == "", saying="the first of its portfolios given back")
+    assert leaving.info() == "stopping"
+    assert leaving.process.wait(30) == 0
+    left = livestate.node_left_key(leaving.node_id)
+    assert cluster.redis.exists(left), "a scheduler that looks only now knows that it stopped in order"
+
+
 def test_a_second_signal_is_abrupt_and_loses_nothing(cluster: Cluster, spare: Spare, new_code: NewCode) -> None:
     code = new_code()
     hasty = spare()
