@@ -15,7 +15,9 @@ from nodes.sender import Sender
 
 
 class Metrics:
-    """Counters outlive the portfolios they count: those of one that has ended are kept in `retired`."""
+    """Counters outlive the portfolios they count: those of one that has ended are kept in `retired`. None ever falls:
+    whoever reads them takes a fall for a restart.
+    """
 
     def __init__(self, market: LogConsumer, checkpointer: Checkpointer, sender: Sender, lag: LagMeter) -> None:
         self._market = market
@@ -28,6 +30,7 @@ class Metrics:
         self._cpu_at = time.monotonic()
         self._started = time.monotonic()
         self._retired = {"events": 0, "dropped": 0, "pressure": 0, "skipped": 0}
+        self._told: dict[str, int] = {}
 
     def retire(self, processor: Processor) -> None:
         """Keep the counts of a portfolio that is no longer run here."""
@@ -37,8 +40,12 @@ class Metrics:
         self._retired["skipped"] += processor.skipped
 
     def read(self, processors: Iterable[Processor]) -> dict[str, str]:
-        """The hash, as text. `queue_size` is the mean over portfolios, memory in MB, CPU in % of one core."""
-        running = [p for p in processors if not p.stopping.is_set()]
+        """The hash, as text. `queue_size` is the mean over portfolios, memory in MB, CPU in % of one core.
+
+        `processors` are all that are not retired, those among them that are stopping too: they still count.
+        """
+        known = list(processors)
+        running = [p for p in known if not p.stopping.is_set()]
         now = time.monotonic()
         if now - self._cpu_at >= 1.0:
             self._cpu, self._cpu_at = self._process.cpu_percent(), now
@@ -47,10 +54,10 @@ class Metrics:
             "queue_size": f"{sum(p.queued for p in running) / len(running):.0f}" if running else "0",
             "cpu_usage": f"{self._cpu:.1f}",
             "memory_usage": f"{self._process.memory_info().rss / 1_048_576:.1f}",
-            "total_events": str(self._retired["events"] + sum(p.applied for p in running)),
-            "backpressure_count": str(self._retired["pressure"] + sum(p.pressures for p in running)),
-            "dropped_events": str(self._retired["dropped"] + sum(p.drops for p in running)),
-            "skipped_events": str(self._retired["skipped"] + sum(p.skipped for p in running)),
+            "total_events": self._counted("events", sum(p.applied for p in known)),
+            "backpressure_count": self._counted("pressure", sum(p.pressures for p in known)),
+            "dropped_events": self._counted("dropped", sum(p.drops for p in known)),
+            "skipped_events": self._counted("skipped", sum(p.skipped for p in known)),
             "messages_seen": str(self._market.seen),
             "undecodable": str(self._market.poison.count),
             "orders_sent": str(self._sender.sent),
@@ -62,3 +69,8 @@ class Metrics:
             "uptime": f"{now - self._started:.0f}",
             **self._lag.as_metrics(),
         }
+
+    def _counted(self, what: str, by_those_known: int) -> str:
+        """Not less than was told before: while they are asked, their threads count on, or leave a subscription."""
+        told = self._told[what] = max(self._told.get(what, 0), self._retired[what] + by_those_known)
+        return str(told)
