@@ -43,6 +43,7 @@ from nodes.mortality import Mortality
 from nodes.processor import Processor
 from nodes.readers import Readers
 from nodes.reconciler import Reconciler, Running, Steps
+from nodes.restarts import Restarts
 from nodes.sender import Sender
 from nodes.subscription import Position
 from nodes.thread import NodeThread
@@ -80,12 +81,13 @@ class Node:
         self._lease = Lease(config.heartbeat_ttl)
         self._processors: dict[str, Processor] = {}
         self._refused: dict[str, tuple[int, int]] = {}
+        self._restarts = Restarts()
         self._lock = threading.Lock()
         self._started = threading.Event()
         self._stopped = threading.Event()
         self._started_at = datetime.now(UTC)
         self._state = "starting"
-        self._dead: set[str] = set()
+        self._dead: frozenset[str] = frozenset()
         self._faults: list[str] = []
         self._prepared = False
         self._replaced = threading.Event()
@@ -125,9 +127,9 @@ class Node:
             self.prepare()
         self._started.set()
         self._state = "running"
-        mortality = Mortality(self.node_id, self._config.heartbeat_ttl, self._stopped)
+        self._mortality = Mortality(self.node_id, self._config.heartbeat_ttl, self._stopped)
         for thread in self._threads():
-            thread.on_death = mortality
+            thread.on_death = self._on_death
             thread.start()
         log.info(
             "ExecutionNode %s ready, processing events (heartbeat every %g s, at most %d portfolios)",
@@ -227,9 +229,10 @@ class Node:
             }  # fmt: skip
 
     def _carry_out(self, steps: Steps) -> None:
+        now = time.monotonic()
         with self._lock:
             for portfolio_id in steps.forget:
-                self._forget(self._processors.pop(portfolio_id))
+                self._forget(self._processors.pop(portfolio_id), now)
             for portfolio_id in (*steps.discard, *steps.stop, *steps.reload):
                 ending = "user_stop" if portfolio_id in steps.stop else "discard"
                 processor = self._processors[portfolio_id]
@@ -245,22 +248,33 @@ class Node:
             for portfolio_id, epoch in steps.start:
                 if self._stopped.is_set():
                     continue
+                if wait := self._restarts.wait(portfolio_id, now):
+                    self._reconciler.wake_in(wait)
+                    continue
+                self._restarts.started(portfolio_id, now)
                 processor = self._processors[portfolio_id] = Processor(self._context, portfolio_id, epoch)
                 processor.start()
         if steps.forget:
             self._reconciler.wake()
 
-    def _forget(self, processor: Processor) -> None:
-        """It has ended. One that could not be made is not tried again until something about it has changed."""
+    def _forget(self, processor: Processor, now: float) -> None:
+        """It has ended. One that could not be made is not tried again until something about it has changed; one that
+        died is, in a while.
+        """
         self._metrics.retire(processor)
         if processor.failure:
             self._refused[processor.portfolio_id] = (processor.epoch, processor.loaded_version)
         else:
             self._refused.pop(processor.portfolio_id, None)
+        if processor.error is None:
+            self._restarts.forget(processor.portfolio_id)
+            return
+        pause = self._restarts.died(processor.portfolio_id, now)
         if processor.died:
             self._alerter.raise_alert(
-                "component_error", "critical", f"Portfolio {processor.portfolio_id} died and is started again: "
-                f"{processor.error}", portfolio_id=processor.portfolio_id,
+                "component_error", "critical", f"Portfolio {processor.portfolio_id} died and is started again in "
+                f"{pause:g} s: {processor.error}", at_most_every=60, subject=processor.portfolio_id,
+                portfolio_id=processor.portfolio_id,
             )  # fmt: skip
 
     # -- commands ------------------------------------------------------------------------------------------------------
@@ -276,12 +290,13 @@ class Node:
 
         def try_again(order: Order) -> str:
             self._refused.pop(order.target_id, None)
+            self._restarts.forget(order.target_id)
             return wake(order)
 
-        names = ("portfolio.stop", "portfolio.adjust", "portfolio.migrate_in", "node.drain", "node.enable")
+        names = ("portfolio.adjust", "portfolio.migrate_in", "node.drain", "node.enable")
         return {
             **dict.fromkeys(names, wake),
-            **dict.fromkeys(("portfolio.start", "portfolio.reload"), try_again),
+            **dict.fromkeys(("portfolio.start", "portfolio.stop", "portfolio.reload"), try_again),
             "portfolio.migrate_out": self._migrate_out,
             "node.shutdown": self._shut_down,
         }
@@ -338,9 +353,8 @@ class Node:
         }
 
     def _read_metrics(self) -> dict[str, str]:
-        with self._lock:
-            processors = list(self._processors.values())
-        return self._metrics.read(processors)
+        with self._lock:  # whoever is retired meanwhile would be counted twice
+            return self._metrics.read(self._processors.values())
 
     def _views(self) -> dict[str, tuple[Mapping[str, str], list[bytes]]]:
         with self._lock:
@@ -364,15 +378,28 @@ class Node:
     def _wanted_codes(self) -> frozenset[str]:
         return frozenset(self._market.interest.keys())
 
+    def _on_death(self, thread: NodeThread) -> None:
+        """A thread's own last word: nobody has to live on for it to be heard, not even the one that watches."""
+        self._mortality(thread)
+        if not self._stopped.is_set():
+            self._mourn(thread)
+
+    def _mourn(self, thread: NodeThread) -> None:
+        """Say once that it has died."""
+        with self._lock:
+            if thread.name in self._dead:
+                return
+            self._dead = self._dead | {thread.name}
+        self._alerter.raise_alert(
+            "component_error", "critical", f"Thread {thread.name} of {self.node_id} has died: {thread.error}",
+            thread=thread.name,
+        )  # fmt: skip
+
     def _watch(self) -> None:
         """Notice dead threads and the end of the lease; both make the node unhealthy, and are said once."""
         for thread in self._threads():
-            if thread.died and thread.name not in self._dead:
-                self._dead.add(thread.name)
-                self._alerter.raise_alert(
-                    "component_error", "critical", f"Thread {thread.name} of {self.node_id} has died: {thread.error}",
-                    thread=thread.name,
-                )  # fmt: skip
+            if thread.died:
+                self._mourn(thread)
         if self._state == "starting" or self._stopped.is_set():
             return
         database = self._checkpointer.works and self._reconciler.reachable

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -106,11 +107,16 @@ class Reconciler(NodeThread):
         self._apply = apply
         self._refused = refused
         self._wake = threading.Event()
+        self._due = float("inf")
         self.reachable = True
 
     def wake(self) -> None:
         """Compare now, not at the next interval."""
         self._wake.set()
+
+    def wake_in(self, seconds: float) -> None:
+        """Compare then, if not before. For `apply`, which leaves for later what is to wait."""
+        self._due = min(self._due, time.monotonic() + seconds)
 
     def request_stop(self) -> None:
         super().request_stop()
@@ -118,8 +124,9 @@ class Reconciler(NodeThread):
 
     def work(self) -> None:
         while not self.stopping.is_set():
+            self._due = time.monotonic() + self._interval
             self.step()
-            self._wake.wait(self._interval)
+            self._wake.wait(max(0.0, self._due - time.monotonic()))
             self._wake.clear()
 
     def step(self) -> bool:

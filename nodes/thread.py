@@ -33,7 +33,8 @@ class NodeThread(threading.Thread):
         except BaseException as error:
             self.error = error
             log.critical("Thread %s died: %s", self.name, error, exc_info=error)
-            if self.on_death is not None:
+        try:
+            if self.on_death is not None and (self.error is not None or not self.stopping.is_set()):
                 self.on_death(self)
         finally:
             close_old_connections()

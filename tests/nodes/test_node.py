@@ -12,11 +12,17 @@ from uuid import uuid4
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import User
 from redis import ConnectionError, Redis
 
+from market.dispatcher import Order
 from market.messages import NodeOffline
+from nodes import node as node_module
 from nodes.node import Node
+from nodes.processor import Processor
+from nodes.trimmer import Trimmer
 from portfolios import livestate
+from portfolios.models import Assignment, Portfolio
 from tests.support import eventually
 
 
@@ -124,3 +130,76 @@ def test_without_redis_it_stops_all_the_same(running: Node, monkeypatch: pytest.
     running.stop(timeout=20)
     assert time.monotonic() - begun < 15
     assert not [name for name in names() if running.node_id in name]
+
+
+@pytest.fixture
+def mourning(topics_there: None, tmp_path: Path, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Node:
+    """A node, not started yet, whose process does not end when one of its threads dies."""
+    monkeypatch.setattr(node_module, "Mortality", lambda *_: lambda _thread: None)
+    return made(tmp_path)
+
+
+@pytest.mark.servers
+def test_a_dead_thread_is_an_alert_and_an_unhealthy_node_before_the_next_beat_is_due(
+    mourning: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    die = threading.Event()
+    monkeypatch.setattr(Trimmer, "work", lambda _self: die.wait(60))
+    me = mourning.node_id
+
+    def said(field: str) -> Any:
+        return livestate.client().hget(livestate.node_info_key(me), field)
+
+    mourning.start()
+    try:
+        eventually(lambda: said("state") == "running", saying="it runs")
+        die.set()
+        eventually(lambda: said("state") == "unhealthy", timeout=settings.GINKGO.node.heartbeat_interval / 2)
+        assert said("health") == f"thread {mourning._trimmer.name} has died"
+        alerts = [line for line in caplog.messages if line.startswith("component_error: ")]
+        assert alerts == [f"component_error: Thread {mourning._trimmer.name} of {me} has died: None"]
+    finally:
+        mourning.stop()
+
+
+@pytest.mark.servers
+def test_the_death_of_the_heartbeat_which_watches_the_others_is_an_alert_too(
+    mourning: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def defect() -> None:
+        raise ZeroDivisionError("a defect")
+
+    mourning.start()
+    try:
+        name = mourning._heartbeat.name
+        monkeypatch.setattr(mourning._heartbeat, "step", defect)
+        said = f"component_error: Thread {name} of {mourning.node_id} has died: a defect"
+        eventually(lambda: said in caplog.messages, timeout=5, saying="the alert")
+        assert caplog.messages.count(said) == 1
+    finally:
+        mourning.stop()
+
+
+@pytest.mark.servers
+def test_a_portfolio_that_dies_at_each_start_is_started_less_and_less_often_with_one_alert_a_minute(
+    running: Node, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun: list[float] = []
+
+    class Doomed(Processor):
+        def work(self) -> None:
+            begun.append(time.monotonic())
+            raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(node_module, "Processor", Doomed)
+    owner = User.objects.create_user("trader")
+    made = Portfolio.objects.create(name="doomed", owner=owner, initial_cash=1, config={}, desired_state="running")
+    Assignment.objects.create(portfolio=made, node_id=running.node_id, epoch=1)
+    running._reconciler.wake()
+    eventually(lambda: len(begun) == 3, timeout=20, saying="the third start")
+    assert (begun[1] - begun[0] >= 1, begun[2] - begun[1] >= 2) == (True, True)
+    alerts = [line for line in caplog.messages if line.startswith("component_error: ")]
+    assert alerts == [f"component_error: Portfolio {made.id} died and is started again in 1 s: a defect"]
+    eventually(lambda: running._restarts.wait(str(made.id), time.monotonic()) > 0, saying="its third death noticed")
+    running.dispatcher.execute(Order(str(uuid4()), "portfolio.start", str(made.id), None, {}, "celery"))
+    eventually(lambda: len(begun) == 4, timeout=3, saying="the start that somebody asked for, which waits for nothing")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError
@@ -114,6 +116,28 @@ def test_the_thread_compares_when_it_is_woken(monkeypatch: pytest.MonkeyPatch) -
         one.join(5)
     assert not one.is_alive()
     assert not one.died
+
+
+def test_what_is_left_for_later_is_looked_at_then_and_not_at_the_next_interval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tests.support import eventually
+
+    at: list[float] = []
+
+    def leave_for_later(_steps: Steps) -> None:
+        at.append(time.monotonic())
+        one.wake_in(0.2 if len(at) == 1 else 3600)
+
+    monkeypatch.setattr(reconciler, "owned_by", lambda _node_id: {})
+    one = Reconciler("n1", 3600, dict, leave_for_later)
+    one.start()
+    try:
+        eventually(lambda: len(at) == 2, saying="the second comparison")
+        assert at[1] - at[0] >= 0.2
+    finally:
+        one.request_stop()
+        one.join(5)
 
 
 def test_what_is_to_be_adjusted_is_after_its_reload() -> None:

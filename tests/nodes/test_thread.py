@@ -12,6 +12,11 @@ class Obedient(NodeThread):
         self.stopping.wait(10)
 
 
+class Idle(NodeThread):
+    def work(self) -> None:
+        return
+
+
 class Faulty(NodeThread):
     def work(self) -> None:
         raise RuntimeError("a defect")
@@ -25,6 +30,17 @@ def test_one_that_was_asked_to_end_has_not_died() -> None:
     thread.join(5)
     assert not thread.is_alive()
     assert not thread.died
+
+
+def test_one_that_ends_unasked_has_died_even_without_an_error() -> None:
+    mourned: list[NodeThread] = []
+    for thread in (asked := Obedient("asked"), unasked := Idle("unasked"), faulty := Faulty("faulty")):
+        thread.on_death = mourned.append
+    asked.request_stop()
+    for thread in (asked, unasked, faulty):
+        thread.start()
+        thread.join(5)
+    assert mourned == [unasked, faulty]
 
 
 def test_a_stop_before_the_start_holds() -> None:
