@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 _WATCH = "redis"
 _FORGET_THE_DEAD = """
-if redis.call('exists', KEYS[1]) == 0 then return redis.call('del', KEYS[2], KEYS[3], KEYS[4]) end
+if redis.call('exists', KEYS[1]) == 0 then return redis.call('del', KEYS[2], KEYS[3], KEYS[4], KEYS[5]) end
 return 0
 """
 """Only while there is no heartbeat: a node that comes back this instant keeps what it has just written."""
@@ -137,8 +137,8 @@ def _timing() -> Timing:
 
 
 def _departed(client: redis.Redis, lost: tuple[str, ...]) -> frozenset[str]:
-    """Of the lost, those that took their own keys along: they stopped in order, a dead node leaves its info behind."""
-    return frozenset(node_id for node_id in lost if not client.exists(livestate.node_info_key(node_id)))
+    """Of the lost, those that say they stopped in order. That a key is gone says nothing: Redis may have lost it."""
+    return frozenset(node_id for node_id in lost if client.exists(livestate.node_left_key(node_id)))
 
 
 def _say(verdict: Verdict, departed: frozenset[str]) -> None:
@@ -215,6 +215,7 @@ def _forget(client: redis.Redis, lost: tuple[str, ...]) -> None:
             livestate.metrics_key(node_id),
             livestate.node_info_key(node_id),
             livestate.node_plan_key(node_id),
+            livestate.node_left_key(node_id),
         ]
         client.eval(_FORGET_THE_DEAD, len(keys), *keys)
 

@@ -50,7 +50,8 @@ class Herd:
             self.redis.delete(livestate.heartbeat_key(node_id))
 
     def leave(self, node_id: str) -> None:
-        """As a node that stops in order: it takes its keys along."""
+        """As a node that stops in order: it says so, and takes its keys along."""
+        self.redis.set(livestate.node_left_key(node_id), "first")
         self.redis.delete(*(key(node_id) for key in _KEYS))
 
     def queue(self, node_id: str) -> list[dict[str, Any]]:

@@ -118,6 +118,25 @@ def test_a_node_that_stopped_in_order_is_no_alert(
         cycle.check()
     assert "ExecutionNode n1 has stopped" in caplog.text
     assert "timeout" not in caplog.text
+    assert not herd.redis.exists(livestate.node_left_key("n1"))
+
+
+@pytest.mark.parametrize("hosting", [True, False])
+def test_a_node_that_dies_while_redis_loses_its_data_is_an_alert_all_the_same(
+    herd: Herd, portfolio: Make, caplog: pytest.LogCaptureFixture, hosting: bool
+) -> None:
+    if hosting:
+        portfolio("p1", "n1", 4)
+    herd.beat("n1", "n2")
+    cycle.tick()
+    herd.redis.flushdb()
+    herd.beat("n2")
+    with caplog.at_level(logging.INFO):
+        cycle.check()
+    assert "node_offline: Node n1" in caplog.text
+    assert "has stopped" not in caplog.text
+    if hosting:
+        assert owner_of("p1") == Ownership("p1", "n2", 5)
 
 
 def test_a_returning_node_gets_its_share_back(herd: Herd, portfolio: Make, caplog: pytest.LogCaptureFixture) -> None:
