@@ -121,9 +121,14 @@ def _why_not_there(owner: Ownership, target: str, source: str) -> str:
     kind = planner.PortfolioDemand(portfolio.id, portfolio.market, requires=assignments.requires(labels)).kind
     if not planner.NodeOffer(target, node.room, registry.as_labels(node.labels)).takes(kind):
         return f"node {target} does not take {planner.describe(kind)}"
-    taken = Assignment.objects.filter(node_id=target).count()
-    if taken >= node.room:
-        return f"node {target} is full ({taken} of {node.room} places taken)"
+    if ailment := registry.why_not_accepting(node):
+        return f"node {target} is {ailment}"
+    there = set(Assignment.objects.filter(node_id=target).values_list("portfolio_id", flat=True))
+    # A move that is over and not closed yet, or that is asked for again, takes no second place.
+    coming = {pid for pid, to in moves.under_way().items() if to == target} - there - {portfolio.id}
+    if len(there) + len(coming) >= node.room:
+        on_their_way = f", {len(coming)} by portfolios on their way there" if coming else ""
+        return f"node {target} is full ({len(there) + len(coming)} of {node.room} places taken{on_their_way})"
     return ""
 
 

@@ -72,6 +72,18 @@ def take_census(now: datetime) -> Census:
     return Census(verdict, pulses, _offers(pulses, verdict))
 
 
+def why_not_accepting(node: Node) -> str:
+    """The state in which it takes nothing more, by its own word or, where Redis has none of it, as last seen; or ""."""
+    try:
+        pulse = read_pulses(livestate.client(), [node.node_id]).get(node.node_id)
+    except (redis.RedisError, livestate.RedisUnavailable) as error:
+        log.warning("Redis does not say how node %s is: %s", node.node_id, error)
+        pulse = None
+    if pulse is None:
+        return "unhealthy" if node.ailing_since is not None else ""
+    return pulse.state if pulse.state in NOT_ACCEPTING else ""
+
+
 def note_silence() -> bool:
     """Redis did not answer: what it will say first may be the trace of its own absence. True the first time."""
     return bool(RedisWatch.objects.filter(name=_WATCH, silent=False).update(silent=True))

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from redis import ConnectionError, Redis
 
+from portfolios import livestate
 from portfolios.models.portfolio import DesiredState
-from portfolios.ownership import Ownership
-from scheduler import cycle, operations
+from portfolios.ownership import Ownership, hand_over
+from scheduler import cycle, operations, requests
 from scheduler.models import Node, PlannedMove, Requirement
 from tests.scheduler.conftest import Herd, owner_of
 
@@ -60,6 +62,57 @@ def test_migrations_that_cannot_be_are_refused_with_the_reason(two_nodes: Herd, 
     assert refused("p1", "n2") == "node n2 is drained: enable it first"
     Node.objects.filter(node_id="n2").update(state="offline")
     assert refused("p1", "n2") == "node n2 is offline"
+
+
+def test_portfolios_on_their_way_to_a_node_take_its_places(herd: Herd, portfolio: Make) -> None:
+    for name in ("p1", "p2", "p3"):
+        portfolio(name, "n1", 1)
+    herd.beat("n1", places=5)
+    herd.beat("n2", places=2)
+    cycle.tick(threshold=10)
+    assert operations.migrate("p1", "n2").accepted
+    assert operations.migrate("p1", "n2").reason == "it is being moved already"
+    assert operations.migrate("p2", "n2").accepted
+    third = operations.migrate("p3", "n2")
+    assert third.reason == "node n2 is full (2 of 2 places taken, 2 by portfolios on their way there)"
+    assert PlannedMove.objects.count() == 2
+
+
+def test_a_move_that_is_over_and_not_closed_yet_takes_one_place(herd: Herd, portfolio: Make) -> None:
+    portfolio("p1", "n1", 1)
+    portfolio("p2", "n1", 1)
+    herd.beat("n1", places=5)
+    herd.beat("n2", places=2)
+    cycle.tick(threshold=10)
+    assert operations.migrate("p1", "n2").accepted
+    assert hand_over(Ownership("p1", "n1", 1), "n2", "given") is not None
+    assert operations.migrate("p2", "n2").accepted
+
+
+@pytest.mark.parametrize("state", ["fenced", "unhealthy", "stopping"])
+def test_a_node_that_takes_nothing_more_gets_nothing_from_an_operator_either(
+    herd: Herd, portfolio: Make, state: str
+) -> None:
+    portfolio("p1", "n1", 1)
+    herd.beat("n1", "n2")
+    cycle.tick()
+    herd.beat("n2", state=state)
+    assert refused("p1", "n2") == f"node n2 is {state}"
+
+
+def test_what_redis_cannot_say_of_a_node_the_last_check_has_written_down(
+    two_nodes: Herd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away() -> Redis:
+        raise ConnectionError("refused")
+
+    two_nodes.beat("n2", state="unhealthy")
+    cycle.check()
+    monkeypatch.setattr(livestate, "client", away)
+    assert refused("p1", "n2") == "node n2 is unhealthy"
+    Node.objects.update(ailing_since=None)
+    monkeypatch.setattr(requests, "request_settling", lambda: True)
+    assert operations.migrate("p1", "n2").accepted
 
 
 def test_a_requirement_binds_an_operator_too(two_nodes: Herd) -> None:
