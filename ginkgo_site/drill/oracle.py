@@ -5,7 +5,8 @@
   and that history does not; it was sent twice if the broker was given it, or filled it, more than once.
 * An order is a stale owner's if the engine took it in after it had taken in one of a later epoch of that portfolio, and
   unlogged if the engine has it and the log has not: one that came straight, while Kafka was away, is there in the end.
-* The books are right if cash changes add up to the fills, and the engine, the broker and the portfolio have the same.
+* The books are right if the portfolio's own, its ledger, the engine's fills and the broker's executions, each added up
+  on its own, come to the same cash and the same positions, and engine and broker have the same fills.
 """
 
 from __future__ import annotations
@@ -13,25 +14,21 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from decimal import Decimal
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartition
 
+from ginkgo_site.drill import books
 from ginkgo_site.drill.errors import DrillError
 from ginkgo_site.drill.feed import Feed
-from ginkgo_site.drill.ground import INITIAL_CASH, Ground, Witness
+from ginkgo_site.drill.ground import Ground, Witness
 from ginkgo_site.drill.outcome import Outcome
 from market import bus, topics
 from market.messages import OrderSubmission, decode_order
-from market.models import BrokerOrder, FencedMessage, Fill, Order, OutboxMessage
+from market.models import BrokerOrder, FencedMessage, Order, OutboxMessage
 from market.models.cancel import CancelRequest
 from market.poison import UNDECODABLE
-from portfolios import checkpoints
-from portfolios.kernel import state as saved
-from portfolios.kernel.money import to_decimal
-from portfolios.models import LedgerEntry
 
 _READING_S = 120.0
 
@@ -62,7 +59,9 @@ def judge(name: str, ground: Ground, feed: Feed, witnesses: list[Witness]) -> Ou
             outcome.messages_twice += tally.twice
         outcome.orders_lost += max(0, witness.decided - known[witness.portfolio_id]) + witness.open_orders
         outcome.orders_ghost += max(0, known[witness.portfolio_id] - witness.decided)
-        outcome.books_wrong += not _books_right(witness.portfolio_id)
+        wrong = books.differences(witness.portfolio_id)
+        outcome.books_wrong += bool(wrong)
+        outcome.notes += wrong
     outcome.orders_twice = sum(o.submitted_count > 1 or o.filled_volume > o.volume for o in book.values())
     outcome.orders_lost += sum(1 for order_id in orders if order_id not in book and orders[order_id].state == "filled")
     epochs = {order_id: o.epoch for order_id, o in orders.items()}
@@ -133,15 +132,3 @@ def longest_pause(sent: Iterable[Sent]) -> float:
             seen.add(each.order_id)
             times[each.portfolio_id].append(each.at)
     return max((later - earlier for at in times.values() for earlier, later in pairwise(at)), default=0)
-
-
-def _books_right(portfolio_id: str) -> bool:
-    """The ledger's rows are the engine's fills, and the cash of the last checkpoint is what they add up to."""
-    loaded = checkpoints.load(portfolio_id)
-    if loaded is None or not loaded.state:
-        return False
-    rows = list(LedgerEntry.objects.filter(portfolio_id=portfolio_id))
-    fills = list(Fill.objects.filter(portfolio_id=portfolio_id))
-    booked = INITIAL_CASH + sum((row.cash_change for row in rows), Decimal(0))
-    filled = INITIAL_CASH - sum((f.direction * f.amount + f.commission + f.tax for f in fills), Decimal(0))
-    return len(rows) == len(fills) and to_decimal(saved.decode(loaded.state).ledger.cash) == booked == filled
