@@ -19,7 +19,8 @@ class Timed(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, kw_only=True):
     """One drill. `orders_ghost`: orders the engine has of which the surviving history knows nothing; `pause_s`: the
     longest time between two orders of one portfolio while the drill ran, ticks may have been away too; `timed`: what
-    must not last longer than it says; `notes` say what else was seen."""
+    must not last longer than it says; `faults`: what was done, and when what followed; `injected`: how many failures of
+    `chaos` were done; `notes` say what else was seen; `skipped`: why it was not run."""
 
     name: str
     portfolios: int = 0
@@ -37,12 +38,16 @@ class Outcome(msgspec.Struct, kw_only=True):
     pause_s: float = 0.0
     timed: list[Timed] = []
     faults: list[str] = []
+    injected: int = 0
     notes: list[str] = []
     failed: bool = False
     skipped: str = ""
 
     @property
-    def passed(self) -> bool:
+    def passed(self) -> bool | None:
+        """None: it was skipped, and has shown nothing."""
+        if self.skipped:
+            return None
         wrong = (
             self.messages_lost, self.messages_twice, self.orders_lost, self.orders_twice, self.orders_ghost,
             self.orders_unlogged, self.stale_orders, self.books_wrong,
@@ -50,7 +55,7 @@ class Outcome(msgspec.Struct, kw_only=True):
         in_time = all(each.value <= each.must for each in self.timed)
         # A drill in which nothing was traded has shown nothing.
         shown = self.orders > 0 and self.messages > 0
-        return bool(self.skipped) or (shown and not any(wrong) and in_time and not self.failed)
+        return shown and not any(wrong) and in_time and not self.failed
 
     def document(self) -> dict[str, Any]:
         return {**msgspec.to_builtins(self), "pause_s": round(self.pause_s, 2), "passed": self.passed}

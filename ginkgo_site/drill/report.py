@@ -18,7 +18,7 @@ def show(outcomes: Sequence[Outcome], console: Console) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("passed", no_wrap=True)
     for each in outcomes:
-        verdict = "skipped" if each.skipped else "[green]yes[/]" if each.passed else "[red]no[/]"
+        verdict = {None: "skipped", True: "[green]yes[/]", False: "[red]no[/]"}[each.passed]
         table.add_row(
             each.name,
             f"{each.orders:,}",
@@ -30,6 +30,9 @@ def show(outcomes: Sequence[Outcome], console: Console) -> None:
         )
     console.print(table)
     console.print("lost and twice: messages and orders together; --json has each of them", style="dim")
+    chaos = [each.injected for each in outcomes if each.injected]
+    if chaos:
+        console.print(f"{sum(chaos):,} failures injected at random, by {len(chaos)} seeds")
     for each in outcomes:
         lines = [*each.faults, *each.notes, *([each.skipped] if each.skipped else [])]
         console.print(f"[bold]{each.name}[/]: " + "; ".join(lines))

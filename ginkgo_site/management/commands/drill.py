@@ -55,5 +55,5 @@ class Command(TyperCommand):
             print_json([outcome.document() for outcome in outcomes])
         else:
             show(outcomes, console())
-        if not all(outcome.passed for outcome in outcomes):
+        if any(outcome.passed is False for outcome in outcomes):
             raise Exit(1)
