@@ -72,6 +72,11 @@ class Ground:
         """Portfolio id → the node that owns it."""
         return {str(a.portfolio_id): a.node_id for a in Assignment.objects.filter(portfolio_id__in=self.codes)}
 
+    @staticmethod
+    def owner(portfolio_id: str) -> tuple[str, int]:
+        """Node and epoch, as of one moment."""
+        return Assignment.objects.values_list("node_id", "epoch").get(portfolio_id=portfolio_id)
+
     def epochs(self) -> dict[str, int]:
         return {str(a.portfolio_id): a.epoch for a in Assignment.objects.filter(portfolio_id__in=self.codes)}
 

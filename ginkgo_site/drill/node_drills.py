@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
+from datetime import UTC, datetime
 
 from django.db import connection
 
-from ginkgo_site.drill import skewed
+from ginkgo_site.drill import servers, skewed, stepped
 from ginkgo_site.drill.errors import DrillError
 from ginkgo_site.drill.scene import Scene
-from market.models import Order
+from ginkgo_site.drill.stepped import WHERE, Step
+from market.models import BrokerOrder, FencedMessage, Order
 from portfolios import livestate
-from scheduler import operations
 from scheduler.models import Node
 from scheduler.models.node import NodeState
 
@@ -37,23 +39,92 @@ def _kill(scene: Scene, must: float) -> None:
 
 
 def stop(scene: Scene) -> None:
+    """It gives back what it has, and ends within 30 s."""
     victim = scene.busiest()
+    begun = time.monotonic()
     code = scene.world.stop(victim)
+    scene.took("ended after", time.monotonic() - begun, 30.0)
     scene.note(f"SIGTERM {victim}, exit code {code}")
     if code != 0:
         raise AssertionError(f"{victim} ended with exit code {code}")
     scene.taken_over(victim)
 
 
+def kill_steps(scene: Scene) -> None:
+    """kill -9 at each step around checkpoint and send, by itself: it dies exactly there, with an order in its hand."""
+    victim = scene.world.nodes[0]
+    for step in Step:
+        _start_through(scene, victim, step, signal.SIGKILL)
+        scene.world.step.touch()
+        scene.world.until(lambda: scene.world.exit_code(victim) is not None, f"{victim} reaches the step {step}")
+        code = scene.world.exit_code(victim)
+        if code != -signal.SIGKILL or scene.world.step.exists():
+            raise AssertionError(f"{victim} ended with exit code {code} and not at the step {step}")
+        scene.note(f"kill -9 {victim} {WHERE[step]}")
+    scene.world.start(victim)
+    scene.world.await_nodes()
+    scene.ground.await_running()
+    scene.trades_on()
+
+
+def _start_through(scene: Scene, victim: str, step: Step, number: signal.Signals) -> None:
+    """Start it again so that it can be had at a step, and wait until it has its share, which trades."""
+    world = scene.world
+    if world.alive(victim):
+        world.stop(victim)
+    world.start(victim, stepped.through(step, number))
+    world.until(lambda: world.runs(victim), f"{victim} runs")
+
+    def trades() -> bool:
+        theirs = [p for p, node in scene.ground.nodes().items() if node == victim]
+        epochs = scene.ground.epochs()
+        return bool(theirs) and all(Order.objects.filter(portfolio_id=p, epoch=epochs[p]).exists() for p in theirs)
+
+    world.until(trades, f"what {victim} has trades there")
+
+
 def freeze(scene: Scene) -> None:
-    """Past the TTL, taken over, woken: what it then sends must count for nothing."""
+    """Past the TTL, taken over, woken: what it then sends must count for nothing.
+
+    First at any moment; it then knows that its lease is over. Then between its look at the lease and the send: it can
+    not know, and the order goes out, of an epoch that is over.
+    """
+    world = scene.world
     victim = scene.busiest()
-    scene.world.freeze(victim)
+    world.freeze(victim)
     scene.note(f"SIGSTOP {victim}")
     scene.note(f"taken over after {scene.taken_over(victim):.1f} s")
-    scene.world.thaw(victim)
+    world.thaw(victim)
     scene.note(f"SIGCONT {victim}")
-    _pause(5)
+    _start_through(scene, victim, Step.SENDING, signal.SIGSTOP)
+    begun = datetime.now(UTC)
+    world.step.touch()
+    world.until(lambda: world.is_frozen(victim), f"{victim} has an order to send")
+    scene.note(f"SIGSTOP {victim} {WHERE[Step.SENDING]}")
+    scene.note(f"taken over after {scene.taken_over(victim):.1f} s")
+    world.thaw(victim)
+    scene.note(f"SIGCONT {victim}")
+    late = FencedMessage.objects.filter(portfolio_id__in=scene.ground.codes, received_at__gte=begun)
+    world.until(late.exists, "the woken node's order is fenced")
+    for order in late:
+        _counts_for_nothing(scene, order, begun)
+    world.until(lambda: world.runs(victim), f"{victim} runs")
+
+
+def _counts_for_nothing(scene: Scene, late: FencedMessage, since: datetime) -> None:
+    """It is of an epoch that is over, was alerted, and the broker has it, if at all, once and from its successor."""
+    if late.epoch >= late.current_epoch:
+        raise AssertionError(f"order {late.order_id} was fenced in its own epoch {late.epoch}")
+    said = (late.order_id, late.epoch)
+    alert = ("order_fenced", since, "order_id", "epoch")
+    scene.world.until(lambda: said in scene.alerted(*alert), "the alert is raised", 30.0)
+    taken = Order.objects.filter(order_id=late.order_id).first()
+    if taken is not None and taken.epoch <= late.epoch:
+        raise AssertionError(f"order {late.order_id} was taken from the woken node, of epoch {late.epoch}")
+    sent = BrokerOrder.objects.filter(order_id=late.order_id).first()
+    if sent is not None and (taken is None or sent.submitted_count != 1):
+        raise AssertionError(f"order {late.order_id} of the woken node reached the broker")
+    scene.note(f"an order of epoch {late.epoch}, not {late.current_epoch}, was fenced, alerted, and not sent for it")
 
 
 def freeze_locked(scene: Scene) -> None:
@@ -107,10 +178,23 @@ def cut_from_mysql(scene: Scene) -> None:
     _cut_off(scene, "mysql")
 
 
-def _cut_off(scene: Scene, server: str) -> None:
+def cut_from_kafka(scene: Scene) -> None:
+    """Its heart beats, and it saves, but nothing comes and goes: it says so within 5 s, and is relieved."""
+    _cut_off(scene, "kafka", says_so=True)
+
+
+def no_kafka_to_cut() -> str:
+    return "" if "kafka" in servers.addresses() else "no proxy can stand before this Kafka: it says itself where it is"
+
+
+def _cut_off(scene: Scene, server: str, says_so: bool = False) -> None:
     victim = scene.busiest()
     scene.world.cut(server, victim)
     scene.note(f"{victim} cut off from {server}")
+    if says_so:
+        key = livestate.node_info_key(victim)
+        said = scene.world.until(lambda: livestate.client().hget(key, "state") == "unhealthy", f"{victim} says so")
+        scene.took("says so after", said, 5.0)
     scene.note(f"taken over after {scene.taken_over(victim):.1f} s")
     scene.world.mend(server, victim)
     scene.note(f"{victim} reaches {server} again")
@@ -152,22 +236,18 @@ def clock_skew(scene: Scene) -> None:
     world = scene.world
     for name, skew in _SKEWS.items():
         world.stop(name)
-        world.start(name, skew)
+        world.start(name, skewed.through(skew))
         scene.note(f"{name}'s clock is {skew:+g} s off")
     world.await_nodes()
     scene.ground.await_running()
     scene.trades_on()
-    portfolio_id, node = next(iter(scene.ground.nodes().items()))
-    before = scene.ground.epochs()[portfolio_id]
-    target = next(each for each in world.nodes if each != node)
-    operations.migrate(portfolio_id, target, issued_by="drill")
-    took = world.until(lambda: scene.ground.epochs()[portfolio_id] > before, "moved")
-    scene.note(f"moved from {node} to {target} in {took:.1f} s")
+    move = scene.move(next(iter(scene.ground.codes)))
+    scene.note(f"moved from {move.source} to {move.target} in {scene.moved(move):.1f} s")
     # The next scheduler's clock is behind that of the last one, which held the lease of the round.
     world.kill("scheduler")
     victim = scene.busiest()
     world.kill(victim)
-    world.start("scheduler", -480.0)
+    world.start("scheduler", skewed.through(-480.0))
     scene.note(f"kill -9 scheduler, whose successor is ten minutes behind it, and {victim}")
     begun = time.monotonic()
     scene.taken_over(victim)

@@ -67,7 +67,7 @@ def _perform(name: str, drill: Drill, scene: Scene, faults: list[str]) -> Outcom
     world.restore()
     witnesses = ground.settle(feed)
     outcome = judge(name, ground, feed, witnesses)
-    outcome.faults, outcome.timed = faults, scene.timed
+    outcome.faults, outcome.timed, outcome.injected = faults, scene.timed, scene.injected
     if drill.clocks_differ:
         outcome.pause_s = 0.0  # the log's times are those of its producers
     if wrong:

@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
 
+import msgspec
 from django.conf import settings
 
 from ginkgo_site.drill import servers
+from ginkgo_site.drill.errors import DrillError
 from ginkgo_site.drill.feed import Feed
 from ginkgo_site.drill.ground import Ground
+from ginkgo_site.drill.oracle import records
 from ginkgo_site.drill.outcome import Timed
 from ginkgo_site.drill.profiles import FAST
 from ginkgo_site.drill.world import World
+from market import topics
+from market.messages import Alert
 from market.models import Order
+from scheduler import operations
+
+
+class Move(NamedTuple):
+    """A planned one that was accepted, in this epoch of its source."""
+
+    portfolio_id: str
+    source: str
+    target: str
+    epoch: int
 
 
 @dataclass
 class Scene:
-    """`note` keeps what was done, for the report; `took` how long what has a limit took, in seconds."""
+    """`note` keeps what was done, for the report; `took` how long what has a limit took, in seconds. `injected` counts
+    the failures of a drill that has many."""
 
     world: World
     ground: Ground
@@ -27,10 +46,21 @@ class Scene:
     every: int
     note: Callable[[str], None]
     timed: list[Timed] = field(default_factory=list)
+    injected: int = 0
 
     def took(self, what: str, value: float, must: float, unit: str = "s") -> None:
         self.timed.append(Timed(what, round(value, 3), must, unit))
         self.note(f"{what}: {value:.1f} {unit} (must: {must:g})")
+
+    @staticmethod
+    def alerted(alert_type: str, since: datetime, *details: str) -> set[tuple[Any, ...]]:
+        """Those details of all alerts of a type that were raised since then and published."""
+        found = set()
+        for message in records(topics.ALERTS):
+            alert = msgspec.json.decode(message.value(), type=Alert)
+            if alert.alert_type == alert_type and alert.timestamp >= since:
+                found.add(tuple(alert.details.get(each) for each in details))
+        return found
 
     def busiest(self) -> str:
         """The node that owns most of the drill's portfolios."""
@@ -67,6 +97,31 @@ class Scene:
             return all(now[p] > before[p] for p in wanted)
 
         return self.world.until(more, "every portfolio trades", timeout)
+
+    def move(self, portfolio_id: str) -> Move:
+        """Ask for a planned move of it to another node, until it is accepted: the scheduler may just be moving it by
+        itself. Raises DrillError if it is refused for good.
+        """
+        refused = ""
+        while_s, begun = 60.0, time.monotonic()
+        while time.monotonic() - begun < while_s:
+            node, epoch = self.ground.owner(portfolio_id)
+            nodes = self.world.nodes
+            target = nodes[(nodes.index(node) + 1) % len(nodes)] if node in nodes else nodes[0]
+            answer = operations.migrate(portfolio_id, target, node, issued_by="drill")
+            if answer.accepted:
+                return Move(portfolio_id, node, target, epoch)
+            refused = answer.reason
+            threading.Event().wait(0.2)
+        raise DrillError(f"a move was refused for {while_s:g} s: {refused}")
+
+    def moved(self, move: Move) -> float:
+        """Wait until it is done; the seconds. Raises AssertionError if the next epoch is not the target's."""
+        took = self.world.until(lambda: self.ground.owner(move.portfolio_id)[1] > move.epoch, f"moved to {move.target}")
+        node, epoch = self.ground.owner(move.portfolio_id)
+        if epoch == move.epoch + 1 and node != move.target:
+            raise AssertionError(f"a portfolio was to move from {move.source} to {move.target}, and went to {node!r}")
+        return took
 
     def nobody_was_failed_over(self, before: Mapping[str, int]) -> None:
         """Raises AssertionError if a portfolio has another epoch than `before`."""

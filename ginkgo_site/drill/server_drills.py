@@ -14,16 +14,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from django.conf import settings
 
 from ginkgo_site.drill import servers
+from ginkgo_site.drill.errors import DrillError
 from ginkgo_site.drill.scene import Scene
+from market import bus
 from market.models import LogDebt, Order
+from market.submissions import GROUP
 from portfolios import livestate
-from scheduler import operations
+from scheduler.models import PlannedMove
 
 _SESSION_S = 14.0
 """Longer than the session of an engine in its consumer group."""
+_TRIES = 10
 _SMALL = 2 * 1024**3
 """Bytes: a disk with more room than this is not one that was made to be filled."""
 
@@ -45,19 +51,66 @@ def engine_freeze(scene: Scene) -> None:
     scene.trades_on()
 
 
+def two_engines(scene: Scene) -> None:
+    """One is frozen past its session in their group: the other takes what was its own, and it wakes."""
+    world, second = scene.world, "engine-2"
+    world.start(second)
+    share = world.until(lambda: len(_partitions()) == 2 and all(_partitions()), "two engines share the partitions")
+    scene.note(f"{second} has its share after {share:.1f} s")
+    scene.trades_on()
+    world.freeze("engine")
+    scene.note("SIGSTOP engine")
+    begun = time.monotonic()
+    world.until(lambda: len(_partitions()) == 1, f"{second} has all partitions")
+    scene.note(f"{second} has all partitions after {time.monotonic() - begun:.1f} s")
+    scene.trades_on()
+    scene.took("every portfolio trades after", time.monotonic() - begun, 30.0)
+    world.thaw("engine")
+    scene.note("SIGCONT engine")
+    world.until(lambda: len(_partitions()) == 2 and all(_partitions()), "two engines share the partitions again")
+    scene.trades_on()
+    world.kill("engine")
+    scene.note("kill -9 engine")
+    scene.trades_on()
+
+
+def _partitions() -> list[int]:
+    """How many partitions of the log each engine has, as their group says."""
+    admin = AdminClient({"bootstrap.servers": bus.bootstrap(), "log_level": 0})
+    try:
+        group = admin.describe_consumer_groups([GROUP], request_timeout=5)[GROUP].result()
+    except KafkaException:
+        return []
+    return [len(each.assignment.topic_partitions) for each in group.members if each.assignment is not None]
+
+
 def scheduler_kill(scene: Scene) -> None:
-    """In the middle of planned moves."""
-    nodes = scene.world.nodes
-    for portfolio_id, node in scene.ground.nodes().items():
-        target = nodes[(nodes.index(node) + 1) % len(nodes)] if node in nodes else nodes[0]
-        operations.migrate(portfolio_id, target, issued_by="drill")
-    scene.world.kill("scheduler")
-    scene.note("kill -9 scheduler with moves under way")
+    """In the middle of planned moves: some are not over when it dies, and all are in the end."""
+    world = scene.world
+    for _ in range(_TRIES):
+        asked = [scene.move(portfolio_id) for portfolio_id in scene.ground.codes]
+        world.kill("scheduler")
+        left = _moves(scene)
+        if left:
+            break
+        world.start("scheduler")
+        for move in asked:
+            scene.moved(move)
+    else:
+        raise DrillError(f"no move was under way when the scheduler was killed, in {_TRIES} tries")
+    scene.note(f"kill -9 scheduler with {left} of {len(asked)} moves under way")
     _pause(2)
-    scene.world.start("scheduler")
-    _pause(8)
+    world.start("scheduler")
+    for move in asked:
+        scene.moved(move)
+    world.until(lambda: not _moves(scene), "no move is under way")
+    scene.note("all of them are over")
     scene.ground.await_running()
     scene.trades_on()
+
+
+def _moves(scene: Scene) -> int:
+    return PlannedMove.objects.filter(portfolio_id__in=scene.ground.codes).count()
 
 
 def redis_restart(scene: Scene) -> None:
@@ -145,9 +198,12 @@ def kafka_gone(scene: Scene) -> None:
 
 
 def _say_kafka_is_away(scene: Scene) -> bool:
+    return _all_unhealthy(scene) and livestate.client().hget(livestate.ENGINE_STATUS, "kafka") == "away"
+
+
+def _all_unhealthy(scene: Scene) -> bool:
     client = livestate.client()
-    states = [client.hget(livestate.node_info_key(node), "state") for node in scene.world.nodes]
-    return set(states) == {"unhealthy"} and client.hget(livestate.ENGINE_STATUS, "kafka") == "away"
+    return {client.hget(livestate.node_info_key(node), "state") for node in scene.world.nodes} == {"unhealthy"}
 
 
 def _owed(scene: Scene) -> int:
@@ -180,20 +236,25 @@ def mysql_gone(scene: Scene) -> None:
 
 
 def disk_full(scene: Scene) -> None:
-    """The database is a file: the processes can write to none. It is a server: its disk is filled."""
+    """The database is a file: the processes can write to none. It is a server: its disk is filled.
+
+    Writes fail, or wait for room as long as it takes: nodes say so, no order is taken in, and nothing ends.
+    """
     begun = time.monotonic()
     folder = os.environ.get(servers.DISK)
     with _filled(Path(folder)) if folder else _unwritable(scene):
         scene.note(f"{folder} is full for 20 s" if folder else "no file can be written for 20 s")
-        _pause(20)
-        scene.note(f"{_count(scene)} orders so far")
+        scene.took("nodes say so after", scene.world.until(lambda: _all_unhealthy(scene), "nodes say so", 20.0), 10.0)
+        early = _count(scene)
+        _pause(20 - (time.monotonic() - begun))
+        late = _count(scene)
     scene.note(f"room again after {time.monotonic() - begun:.0f} s")
-    for name in scene.world.names:
-        if not scene.world.alive(name):
-            scene.note(f"{name} has ended meanwhile: {scene.world.said(name)}")
-            scene.world.start(name)  # as its supervisor does
+    if late > early:
+        raise AssertionError(f"{late - early} orders were taken in while nothing could be written")
+    _nothing_ended(scene)
     scene.world.await_nodes()
     scene.trades_on()
+    scene.note("no order was taken in meanwhile, and nothing ended")
 
 
 def no_disk_to_fill() -> str:

@@ -24,6 +24,7 @@ from portfolios import livestate
 KILLS = "DRILL_KILLS"
 DISK = "DRILL_DISK"
 """A folder on a small disk of its own on which the given database keeps its files: a drill may fill it."""
+LOCAL = "127.0.0.1"
 _EMBEDDED = {"kafka": "kafka", "redis": "valkey"}
 _PROGRAMS = {"redis": ("redis", "valkey"), "mysql": ("mariadbd", "mysqld")}
 
@@ -36,12 +37,17 @@ class Address(NamedTuple):
 
 
 def addresses() -> dict[str, Address]:
-    """The servers that a proxy may stand before; a Kafka says by itself where it is, so that none could."""
+    """The servers that a proxy may stand before. A Kafka tells its clients where it is: one on this machine, alone and
+    named by its number, can be made to tell them otherwise (see `proxy.KafkaProxy`).
+    """
     options = livestate.client().connection_pool.connection_kwargs
     found = {"redis": Address(str(options["host"]), int(options["port"]))}
     mysql = settings.GINKGO.mysql
     if mysql.host is not None:
         found["mysql"] = Address(mysql.host, mysql.port)
+    host, _, port = bus.bootstrap().partition(":")
+    if host == LOCAL and port.isdecimal():
+        found["kafka"] = Address(host, int(port))
     return found
 
 

@@ -17,6 +17,11 @@ def is_possible() -> bool:
     return find_spec("time_machine") is not None
 
 
+def through(seconds: float) -> tuple[str, ...]:
+    """The module and its first words, for `World.start`."""
+    return "ginkgo_site.drill.skewed", str(seconds)
+
+
 def main() -> None:
     import time_machine
 

@@ -18,7 +18,8 @@ from ginkgo_site.bench.programs import module
 from ginkgo_site.drill import servers
 from ginkgo_site.drill.errors import DrillError
 from ginkgo_site.drill.profiles import FAST
-from ginkgo_site.drill.proxy import Proxy
+from ginkgo_site.drill.proxy import KafkaProxy, Proxy
+from ginkgo_site.drill.stepped import FILE
 from ginkgo_site.drill.tally import FLAG
 from ginkgo_site.stack import logs
 from ginkgo_site.supervisor.detach import command, environment
@@ -29,9 +30,9 @@ _START_S = 120.0
 
 
 class World:
-    """`names` of its processes: scheduler, engine, and a node for each id.
+    """`names` of its processes: scheduler, engine, and a node for each id. One more engine is `engine-` and anything.
 
-    Each reaches Redis, and MySQL if one is given, through proxies of its own; we ourselves do not.
+    Each reaches Kafka, Redis, and MySQL if one is given, through proxies of its own; we ourselves do not.
     """
 
     def __init__(self, home: Path, nodes: Sequence[str]) -> None:
@@ -40,10 +41,12 @@ class World:
         self.names = ("scheduler", "engine", *nodes)
         self.slow = home / "drill-slow"
         """While this file exists, the slow strategy waits."""
+        self.step = home / "drill-step"
+        """While this file exists, a process that was started to is killed or frozen at its step."""
         self._profile = FAST
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._frozen: set[str] = set()
-        self._skews: dict[str, float] = {}
+        self._through: dict[str, tuple[str, ...]] = {}
         self._log_at: dict[str, int] = {}
         self._proxies: dict[tuple[str, str], Proxy] = {}
 
@@ -73,32 +76,39 @@ class World:
             self.thaw(name)
         self.mend()
         self.slow.unlink(missing_ok=True)
+        self.step.unlink(missing_ok=True)
         for name in set(self._processes) - set(self.names):
             self.stop(name)
             del self._processes[name]
         for name in self.names:
-            if self._skews.pop(name, 0.0) and self.alive(name):
+            if self._through.pop(name, ()) and self.alive(name):
                 self.stop(name)
             self.start(name)
         self.await_nodes()
 
     # -- processes -------------------------------------------------------------------------------------------------
 
-    def start(self, name: str, skew: float = 0.0) -> None:
-        """Start it if it does not run; it is not waited for. `skew`: seconds by which its time of day is wrong from now
-        on, until the world is restored.
+    def start(self, name: str, through: tuple[str, ...] = ()) -> None:
+        """Start it if it does not run; it is not waited for. `through`: the module of the drills, with its own first
+        words, by which it is started now and again, until the world is restored.
         """
         if self.alive(name):
             return
-        skew = self._skews[name] = skew or self._skews.get(name, 0.0)
+        through = self._through[name] = through or self._through.get(name, ())
         log = self.log(name)
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log_at[name] = log.stat().st_size if log.exists() else 0
-        own = {**self._profile, **self._wires(name), "GINKGO_HOME": str(self.home), FLAG: str(self.slow)}
-        words = (name, "run") if name in ("scheduler", "engine") else ("node", "start", "--node-id", name)
+        own = {
+            **self._profile,
+            **self._wires(name),
+            "GINKGO_HOME": str(self.home),
+            FLAG: str(self.slow),
+            FILE: str(self.step),
+        }
+        words = (kind, "run") if (kind := _kind(name)) != "node" else ("node", "start", "--node-id", name)
         with log.open("ab") as output:
             self._processes[name] = subprocess.Popen(
-                module("ginkgo_site.drill.skewed", str(skew), *words) if skew else command(*words),
+                module(*through, *words) if through else command(*words),
                 env={**environment(), **own},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -127,6 +137,19 @@ class World:
     def freeze(self, name: str) -> None:
         os.killpg(self._processes[name].pid, signal.SIGSTOP)
         self._frozen.add(name)
+
+    def is_frozen(self, name: str) -> bool:
+        """Whether it stands still, by whoever's doing; it is thawed with the others. Raises DrillError if it ended."""
+        if not self.alive(name):
+            raise DrillError(f"{name} ended: {self.said(name)}")
+        if psutil.Process(self._processes[name].pid).status() != psutil.STATUS_STOPPED:
+            return False
+        self._frozen.add(name)
+        return True
+
+    def exit_code(self, name: str) -> int | None:
+        """Of its last life; negative: of which signal it died. None while it runs."""
+        return self._processes[name].poll()
 
     def thaw(self, name: str) -> None:
         self._frozen.discard(name)
@@ -164,7 +187,11 @@ class World:
         for server, address in servers.addresses().items():
             proxy = self._proxies.get((name, server))
             if proxy is None:
-                proxy = self._proxies[name, server] = Proxy(*address)
+                proxy = KafkaProxy(*address) if server == "kafka" else Proxy(*address)
+                self._proxies[name, server] = proxy
+            if server == "kafka":
+                found["GINKGO_KAFKA__BOOTSTRAP_SERVERS"] = f"127.0.0.1:{proxy.port}"
+                continue
             found[f"GINKGO_{server.upper()}__HOST"] = "127.0.0.1"
             found[f"GINKGO_{server.upper()}__PORT"] = str(proxy.port)
         return found
@@ -215,3 +242,8 @@ class World:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(10)
+
+
+def _kind(name: str) -> str:
+    """What a process of this name is: scheduler, engine or node."""
+    return name if name == "scheduler" else "engine" if name.partition("-")[0] == "engine" else "node"

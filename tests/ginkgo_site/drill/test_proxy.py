@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ginkgo_site.drill.proxy import Proxy
+from ginkgo_site.drill.proxy import KafkaProxy, Proxy
 
 
 @pytest.fixture
@@ -66,3 +66,29 @@ def test_nothing_passes_while_it_is_cut_and_the_connection_ends_when_it_is_mende
                 raise ConnectionResetError
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client:
         assert said(client, b"again") == b"again"
+
+
+def test_a_kafka_is_said_to_be_where_its_proxy_is_however_its_answers_are_cut() -> None:
+    """The address in an answer is replaced, in one that comes byte by byte too, and nothing else is."""
+    kafka = socket.create_server(("127.0.0.1", 0))
+    port = kafka.getsockname()[1]
+    there, elsewhere = b"127.0.0.1" + port.to_bytes(4, "big"), b"127.0.0.1" + (1).to_bytes(4, "big")
+    words = [b"\x01" + there + b"\x02" + there, b"", elsewhere]
+
+    def answer() -> None:
+        client, _ = kafka.accept()
+        with client:
+            for byte in b"".join(len(each).to_bytes(4, "big") + each for each in words):
+                client.sendall(bytes([byte]))
+
+    threading.Thread(target=answer, daemon=True).start()
+    proxy = KafkaProxy("127.0.0.1", port)
+    try:
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client:
+            heard = client.makefile("rb").read()
+    finally:
+        proxy.close()
+        kafka.close()
+    here = b"127.0.0.1" + proxy.port.to_bytes(4, "big")
+    expected = [each.replace(there, here) for each in words]
+    assert heard == b"".join(len(each).to_bytes(4, "big") + each for each in expected)
