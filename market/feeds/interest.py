@@ -21,8 +21,8 @@ from market.poison import UNDECODABLE
 log = logging.getLogger(__name__)
 
 OUTLIVES = 600.0
-"""Seconds. A portfolio that changes hands is wanted by nobody for a moment, and what is not published then nobody finds:
-this is longer than any hand-over takes, be it planned, a restart, or the failover of a node that died."""
+"""Seconds. A portfolio that changes hands is wanted by nobody for a moment, and what is not published then it misses.
+This is longer than any hand-over takes, be it planned, a restart, or the failover of a node that died."""
 RESYNC = 8 * 3600.0
 _ASK_AGAIN = 5.0
 _REFRESH = 5.0
