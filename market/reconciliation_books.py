@@ -18,7 +18,8 @@ import msgspec
 from django.db.models import Q
 
 from market import reconciliation_sums as sums
-from market.brokers.port import CannotTell, Holdings, Report
+from market.brokers.port import Holdings, Report
+from market.engine.asking import ask
 from market.engine.books import OPEN
 from market.models import Fill, Order
 from market.reconciliation import Holding, Trade, implied, together
@@ -174,14 +175,11 @@ def _in_flight(broker: Asked, ids: Sequence[str]) -> dict[str, Trade]:
     orders = {order_id: (code, direction) for order_id, code, direction in rows.values_list("pk", "code", "direction")}
     found = {}
     names = list(orders)
-    try:
-        for start in range(0, len(names), _PART):
-            for order_id, report in broker.query(names[start : start + _PART]).items():
-                for each in report.executions:
-                    trade = Trade(*orders[order_id], each.volume, each.amount, each.commission + each.tax)
-                    found[each.fill_id] = trade
-    except CannotTell as error:
-        log.debug("%s cannot be asked about open orders: %s", broker.name, error)
+    for start in range(0, len(names), _PART):
+        for order_id, report in ask(broker, names[start : start + _PART]).known.items():
+            for each in report.executions:
+                trade = Trade(*orders[order_id], each.volume, each.amount, each.commission + each.tax)
+                found[each.fill_id] = trade
     return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 GROUP = "ginkgo.engine"
 _BATCH = 200
 _POLL = 0.05
+_ALONE = 10.0
+"""Seconds after which an engine that its group leaves without word looks after all open orders, again and again."""
 _RECOVERY = 1.0
 """Seconds between a client that says it cannot read and the next one."""
 _WAITING_FOR: dict[type[Exception], str] = {BrokerUnavailable: "broker", KafkaException: "Kafka"}
@@ -53,6 +56,18 @@ class Partitions:
     def unknown(self) -> bool:
         """The group does not say which are its: not yet, since this engine's start, or not since it lost them all."""
         return self._count == 0 or self._lost
+
+    def cares_for(self, portfolio_id: str) -> bool:
+        """Whether its open orders are this engine's care: its partition is, or nobody can say whose it is.
+
+        So an order is never without an engine that cancels it when trading is stopped, and books its fills; but several
+        may look after the same one. They do it no harm: a report is booked under the portfolio's lock, against what is
+        booked already; a cancel and a question change nothing the second time; the simulated exchange's fills are
+        conditional on the order's cursor. Two things are not so, and are not done by this rule: what the broker has
+        never heard of may just be on its way there from another engine (`Desk` waits, see there), and answers go to
+        Kafka in their order only if one engine sends them (the outbox keeps to its partitions, and so do debts).
+        """
+        return self.unknown or self(portfolio_id)
 
     def become(self, mine: frozenset[int], count: int) -> None:
         self._count = count
@@ -86,6 +101,7 @@ class Submissions:
         self._assigned: frozenset[int] = frozenset()
         self._taken_over = False
         self._deaf = False
+        self._next_look = time.monotonic() + _ALONE
         self.last_order: datetime | None = None
         self.waiting_for: str = ""
 
@@ -115,7 +131,7 @@ class Submissions:
     def step(self, consumer: Consumer, stop: threading.Event) -> int:
         """Read one batch, work it off, commit it; how many messages it had."""
         batch = self._read(consumer)
-        doubtful = self._taken_over or self._desk.in_doubt.is_set()
+        doubtful = self._taken_over or self._desk.in_doubt.is_set() or self._is_left_alone()
         if doubtful and not self._persist(lambda: self._take_over(consumer), stop):
             return 0
         if not batch:
@@ -150,18 +166,30 @@ class Submissions:
         self.last_order = datetime.now(UTC)
         return done
 
+    def _is_left_alone(self) -> bool:
+        """Whether it is time to look after everybody's orders: the group has not said for long which are this engine's.
+
+        Not at once, as after a start: it mostly says so within a second or two.
+        """
+        now = time.monotonic()
+        if not self._mine.unknown:
+            self._next_look = now + _ALONE
+        return now >= self._next_look
+
     def _take_over(self, consumer: Consumer) -> None:
-        """Partitions that are new to us, or doubts: ask the broker about every open order before reading on."""
+        """Partitions that are new to us, none for long, or doubts: ask the broker about every open order that is our
+        care before reading on."""
         taken_over = self._taken_over
         if taken_over:
             topic = consumer.list_topics(ORDERS_SUBMISSION, timeout=5).topics[ORDERS_SUBMISSION]
             first = self._mine.unknown
             self._mine.become(self._assigned, len(topic.partitions))
             if first:
-                # What it took in for whoever they are, straight from nodes, is theirs now.
+                # What it looked after for whoever they are is theirs now.
                 self._desk.release(lambda portfolio_id: not self._mine(portfolio_id))
-        self._desk.resolve(self._mine)
+        self._desk.resolve(self._mine.cares_for)
         self._taken_over = False
+        self._next_look = time.monotonic() + _ALONE
 
     def _read(self, consumer: Consumer) -> Sequence[Message]:
         first = consumer.poll(_POLL)
@@ -222,14 +250,6 @@ class Submissions:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._commit(consumer, asynchronous=False)
-        self._let_go(partitions)
-
-    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        log.warning("This engine has lost its partitions of the orders")
-        self._let_go(partitions)
-        self._mine.lose()
-
-    def _let_go(self, partitions: list[TopicPartition]) -> None:
         gone = frozenset(p.partition for p in partitions)
         theirs = self._mine.only(gone)
         self._assigned -= gone
@@ -238,6 +258,14 @@ class Submissions:
             self._desk.release(theirs)
         except (DatabaseError, BrokerUnavailable) as error:
             log.warning("Orders of partitions that are another engine's stay in sight: %s", error)
+        if not self._assigned:
+            self._mine.lose()  # until the group deals anew; should Kafka go before that, it never does
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """They stay in sight: it may be Kafka that is lost. Once the group speaks, what is another's is let go."""
+        log.warning("This engine has lost its partitions of the orders")
+        self._assigned -= frozenset(p.partition for p in partitions)
+        self._mine.lose()
 
     def _commit(self, consumer: Consumer, asynchronous: bool) -> None:
         try:

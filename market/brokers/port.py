@@ -28,7 +28,7 @@ class BrokerUnavailable(BrokerError):
 
 
 class CannotTell(BrokerError):
-    """This broker cannot be asked about an order by its id: an operator has to decide."""
+    """This broker cannot say what has become of an order: it stays as it is until it can, or an operator decides."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,16 @@ class Broker(Protocol):
         """End a working order, `at` being the time of the wish. What is known of it now, or None: never heard of it.
 
         `cause` (`topic:partition:offset:n`) is what gave rise to the wish: a broker that fills from our log first meets
-        the order with the prices up to there, and ends it then; that is news.
+        the order with the prices up to there, and ends it then; that is news. May raise CannotTell; the wish must have
+        gone out all the same, where it can.
         """
 
     def query(self, order_ids: Sequence[str]) -> dict[str, Report]:
-        """What is known of these orders; one that is missing was never received. May raise CannotTell."""
+        """What is known of these orders; one that is missing was never received.
+
+        Raises CannotTell if one of them is an order of which that cannot be said; it is then asked about fewer at once,
+        so that the others are told.
+        """
 
     def follow(self, order_ids: Iterable[str]) -> None:
         """Have `news` of these orders of ours from now on."""

@@ -5,12 +5,23 @@ Every state that a crash can leave behind is one that `resolve` understands:
 2. at the broker, its acceptance not yet booked: the broker is asked, its report is booked;
 3. filled at the broker, the fill not yet booked: the same;
 4. booked, not yet told: the outbox has it.
+
+While Kafka is away several engines may look after the same order (`market.submissions.Partitions.cares_for`). Asking,
+booking and cancelling it are safe at once and repeated. Only 1. is not: what one engine is just sending another must
+not end, nor send too. So of an order that it did not take in itself, in a portfolio that may be another's, the broker
+must have said for `_GRACE` seconds, on this engine's own clock, that it has never heard before it counts as unsent:
+longer than a sender needs who lives. Should one have been frozen for longer, and its order have been ended meanwhile,
+that is cancelled as soon as it works.
+
+An order about which the broker cannot tell stays as it is, alerted now and then, until it can or an operator decides
+(`ginkgo engine decide`); all others go on.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,6 +29,7 @@ from typing import TypeVar
 
 from market import switch
 from market.brokers.port import Broker, BrokerUnavailable, CannotTell, Report, Ticket
+from market.engine.asking import Answer, ask
 from market.engine.books import OPEN, Books
 from market.engine.intake import Intake, Outcome, Taken, as_kernel
 from market.engine.recording import end_unsent, record
@@ -31,21 +43,41 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _PART = 500
+_GRACE = 30.0
+_CANCEL_AGAIN = 10.0
 _UNCONFIRMED = (OrderState.NEW, OrderState.SENDING)
 STOPPED = "engine_stopped"
 
 
 class Desk:
-    """`told` is called when there are new answers to publish."""
+    """`told` is called when there are new answers to publish; `sole` says of a portfolio that no other engine can be
+    sending its orders."""
 
-    def __init__(self, books: Books, intake: Intake, broker: Broker, voice: Voice, told: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        books: Books,
+        intake: Intake,
+        broker: Broker,
+        voice: Voice,
+        told: Callable[[], None],
+        sole: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         self._books = books
         self._intake = intake
         self._broker = broker
         self._voice = voice
         self._told = told
+        self._sole = sole
         # Held from an order's SENDING until the broker has it: whoever sees SENDING under this lock sees a doubt.
         self._sending = threading.Lock()
+        self._sent: set[str] = set()
+        """Orders that went from here, and of which the broker has not been heard yet."""
+        self._unheard: dict[str, float] = {}
+        """Orders that the broker says it has never heard of → since when, on the monotonic clock."""
+        self._untold: set[str] = set()
+        """Orders about which the broker could not tell when it was last asked."""
+        self._stopped: dict[str, float] = {}
+        """Of those, the ones that were cancelled because trading was stopped → when, on the monotonic clock."""
         self.in_doubt = threading.Event()
 
     def receive(
@@ -72,6 +104,7 @@ class Desk:
                 for each in taken
                 if each.outcome is Outcome.SENDING and each.order is not None and each.profile is not None
             ]
+            self._sent |= {ticket.order.order_id for ticket in tickets}
             cancels = [each for each in taken if each.outcome is Outcome.CANCELLING]
             try:
                 reports = self._broker.submit(tickets) if tickets else []
@@ -80,9 +113,10 @@ class Desk:
                     report = self._broker.cancel(wish.order_id, wish.timestamp, "cancelled", wish.cause)
                     reports += [report] if report is not None else []
                 self._book(reports)
+                self._sent -= {report.order_id for report in reports}
                 if len(reports) < len(tickets) + len(cancels):
                     self.in_doubt.set()
-            except BrokerUnavailable as error:
+            except (BrokerUnavailable, CannotTell) as error:
                 log.warning("%d orders and cancels are in doubt: %s", len(tickets) + len(cancels), error)
                 self.in_doubt.set()
         self._voice.speak(taken)
@@ -93,7 +127,18 @@ class Desk:
 
         Raises django.db.Error and BrokerUnavailable: ask again.
         """
-        return sum(self._book(self._reports(ids)) for ids in _parts(list(order_ids)))
+        answers, untold = 0, []
+        for ids in _parts(list(order_ids)):
+            answer = ask(self._broker, ids)
+            answers += self._book([answer.known[each] for each in ids if each in answer.known])
+            untold += list(answer.untold)
+            if any(each in self._untold for each in ids if each not in answer.untold and each not in answer.known):
+                self.in_doubt.set()  # it can tell now: it has never had this one
+        if untold:
+            with self._sending:  # so that none is just being sent
+                rows = Order.objects.filter(order_id__in=untold, state__in=OPEN)
+                answers += self._book(list(self._ask(rows).known.values()))
+        return answers
 
     def resolve(self, mine: Callable[[str], bool]) -> None:
         """Settle every doubt about the open orders of the portfolios that are `mine`, and follow them from here on.
@@ -101,24 +146,26 @@ class Desk:
         Raises django.db.Error and BrokerUnavailable: doubts remain, call it again.
         """
         with self._sending:
-            orders = self._open(mine)
-            if not orders:
+            everything = self._open(mine)
+            self._sent &= {order.order_id for order in everything}
+            if not everything:
                 self.in_doubt.clear()
                 return
-            known = self._ask(orders)
-            if known is None:
-                return
+            answer = self._ask(everything)
+            known = answer.known
+            orders = [order for order in everything if order.order_id not in answer.untold]
             self._book(list(known.values()))
             never_heard = [order for order in orders if order.order_id not in known]
-            unsent = [order for order in never_heard if order.state in _UNCONFIRMED]
+            unsent = self._unsent([order for order in never_heard if order.state in _UNCONFIRMED])
             for order in never_heard:
                 if order.state not in _UNCONFIRMED:
                     self._voice.doubt(order, "the broker had accepted it, but does not know it any more")
             if unsent:
                 log.info("%d orders had not reached the broker", len(unsent))
                 self._send_or_end(unsent)
-            self._broker.follow(order_id for order_id, report in known.items() if report.state == "working")
-            self._cancel_as_asked(orders)
+            working = [order_id for order_id, report in known.items() if report.state == "working"]
+            self._broker.follow([*working, *answer.untold])
+            self._cancel_as_asked(everything)
             self.in_doubt.clear()
 
     def halt(self, mine: Callable[[str], bool], now: datetime) -> int:
@@ -130,15 +177,16 @@ class Desk:
             orders = self._open(mine)
             if not orders:
                 return 0
-            known = self._ask(orders)
-            if known is None:
-                return len(orders)
+            answer = self._ask(orders)
             reports: list[Report] = []
-            for order_id, report in known.items():
-                ended = self._broker.cancel(order_id, now, STOPPED) if report.state == "working" else report
-                reports.append(ended or report)
+            for order in orders:
+                if (report := answer.known.get(order.order_id)) is not None:
+                    ended = self._cancel(order, now, STOPPED) if report.state == "working" else None
+                    reports.append(ended or report)
             self._book(reports)
-            unsent = [each for each in orders if each.order_id not in known and each.state in _UNCONFIRMED]
+            self._stop_untold([each for each in orders if each.order_id in answer.untold], now)
+            never_heard = [e for e in orders if e.order_id not in answer.known and e.order_id not in answer.untold]
+            unsent = self._unsent([each for each in never_heard if each.state in _UNCONFIRMED])
             if unsent and end_unsent(unsent, STOPPED):
                 self._told()
             return len(self._open(mine))
@@ -160,17 +208,55 @@ class Desk:
     def _open(self, mine: Callable[[str], bool]) -> list[Order]:
         return [each for each in Order.objects.filter(state__in=OPEN) if mine(each.portfolio_id)]
 
-    def _ask(self, orders: Sequence[Order]) -> dict[str, Report] | None:
+    def _unsent(self, never_heard: Sequence[Order]) -> list[Order]:
+        """Of unconfirmed orders of which the broker has never heard, all there are, those that nobody is sending."""
+        now = time.monotonic()
+        since = {each.order_id: self._unheard.get(each.order_id, now) for each in never_heard}
+        self._unheard = since
+        return [
+            each
+            for each in never_heard
+            if self._sole(each.portfolio_id) or each.order_id in self._sent or now - since[each.order_id] >= _GRACE
+        ]
+
+    def _ask(self, orders: Iterable[Order]) -> Answer:
+        """What the broker says of these orders; what it cannot say is alerted. None of them is just being sent."""
+        by_id = {order.order_id: order for order in orders}
+        answer = Answer()
+        for ids in _parts(list(by_id)):
+            part = ask(self._broker, ids)
+            answer.known |= part.known
+            answer.untold |= part.untold
+        self._untold = (self._untold - by_id.keys()) | answer.untold.keys()
+        for order_id, why in answer.untold.items():
+            self._doubt(by_id[order_id], why)
+        return answer
+
+    def _doubt(self, order: Order, why: str) -> None:
+        what = "whether it has it" if order.state in _UNCONFIRMED else "what has become of it"
+        self._voice.doubt(
+            order,
+            f"the broker cannot say {what} ({why or 'it does not say why'}). Ask it by other means, and say what it "
+            f"answers with 'ginkgo engine decide {order.order_id}'",
+        )
+
+    def _cancel(self, order: Order, at: datetime, reason: str, cause: str = "") -> Report | None:
+        """What is known of it after that; None: nothing, or that cannot be told."""
         try:
-            known: dict[str, Report] = {}
-            for ids in _parts([order.order_id for order in orders]):
-                known |= self._broker.query(ids)
-            return known
+            return self._broker.cancel(order.order_id, at, reason, cause)
         except CannotTell as error:
-            for order in orders:
-                if order.state in _UNCONFIRMED:
-                    self._voice.doubt(order, f"the broker cannot say whether it has it ({error}): an operator decides")
+            self._doubt(order, str(error))
             return None
+
+    def _stop_untold(self, orders: Sequence[Order], now: datetime) -> None:
+        """They may be working, so they are cancelled too; again every now and then, for they may be so for days."""
+        clock = time.monotonic()
+        self._stopped = {each.order_id: at for each in orders if (at := self._stopped.get(each.order_id)) is not None}
+        for order in orders:
+            if clock - self._stopped.get(order.order_id, float("-inf")) >= _CANCEL_AGAIN:
+                report = self._cancel(order, now, STOPPED)
+                self._stopped[order.order_id] = clock
+                self._book([report] if report is not None else [])
 
     def _send_or_end(self, unsent: Sequence[Order]) -> None:
         if not switch.is_on():
@@ -191,28 +277,33 @@ class Desk:
 
     def _cancel_as_asked(self, orders: Sequence[Order]) -> None:
         """Cancels that a crash kept from the broker."""
-        ids = [order.order_id for order in orders]
+        by_id = {order.order_id: order for order in orders}
         reports = []
-        for request in CancelRequest.objects.filter(order_id__in=ids, done=False):
-            report = self._broker.cancel(request.order_id, request.event_time, "cancelled", request.cause)
+        for request in CancelRequest.objects.filter(order_id__in=list(by_id), done=False):
+            report = self._cancel(by_id[request.order_id], request.event_time, "cancelled", request.cause)
             reports += [report] if report is not None else []
         self._book(reports)
-
-    def _reports(self, order_ids: Sequence[str]) -> list[Report]:
-        """What the broker says of them, in the order in which it is asked."""
-        known = self._broker.query(order_ids)
-        return [known[order_id] for order_id in order_ids if order_id in known]
 
     def _book(self, reports: list[Report]) -> int:
         answers = 0
         for part in _parts(reports):
-            told, wrong = record(part, self._broker.name)
-            answers += told
-            for each in wrong:
+            booked = record(part, self._broker.name)
+            answers += booked.answers
+            for each in booked.wrong:
                 self._voice.contradiction(each)
+            answers += self._end_at_the_broker(booked.ended)
         if answers:
             self._told()
         return answers
+
+    def _end_at_the_broker(self, ended: Sequence[Order]) -> int:
+        """What our books have ended must not trade; what it has traded is booked. How many answers that gave."""
+        reports = []
+        for order in ended:
+            log.warning("Order %s has ended in our books, and works at the broker: cancelling it", order.order_id)
+            report = self._cancel(order, order.event_time, order.reason or "cancelled")
+            reports += [report] if report is not None else []
+        return record(reports, self._broker.name).answers if reports else 0
 
 
 def _is_unconfirmed(order: Order | None) -> bool:

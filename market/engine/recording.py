@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from market.brokers.port import Execution, Report
 from market.engine.feedback import Answers
@@ -18,6 +19,7 @@ from market.models.order import TERMINAL, OrderState
 from portfolios.kernel.money import to_decimal, to_float
 
 _CONFIRMED_BY = (OrderState.NEW, OrderState.SENDING)
+_NEVER_WORKS = (OrderState.CANCELLED, OrderState.REJECTED)
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,21 @@ class Contradiction:
     what: str
 
 
-def record(reports: Sequence[Report], broker: str) -> tuple[int, list[Contradiction]]:
-    """Book reports of `broker`. How many answers that gave, and what does not fit. Raises django.db.Error."""
+class Booked(NamedTuple):
+    """How many answers that gave, what does not fit, and the orders that work at the broker though they have ended in
+    our books: another engine, or an operator, held them to be lost on their way."""
+
+    answers: int
+    wrong: list[Contradiction]
+    ended: list[Order]
+
+
+def record(reports: Sequence[Report], broker: str) -> Booked:
+    """Book reports of `broker`. Raises django.db.Error."""
     by_id = {report.order_id: report for report in reports}
     portfolios = Order.objects.filter(order_id__in=list(by_id)).order_by().values_list("portfolio_id", flat=True)
     wrong: list[Contradiction] = []
+    ended: list[Order] = []
     with writing():
         answers = Answers(set(portfolios))
         orders = Order.objects.order_by().in_bulk(list(by_id))
@@ -54,6 +66,8 @@ def record(reports: Sequence[Report], broker: str) -> tuple[int, list[Contradict
                 if execution.fill_id not in booked[order_id]:
                     fills.append(_fill(order, report, execution, broker, answers))
             _end(order, report, answers)
+            if report.state == "working" and order.state in _NEVER_WORKS:
+                ended.append(order)
             if order.filled_volume > order.volume:
                 wrong.append(Contradiction(order_id, f"{order.filled_volume} of {order.volume} were filled"))
             if (order.state, order.seq) != before:
@@ -64,7 +78,7 @@ def record(reports: Sequence[Report], broker: str) -> tuple[int, list[Contradict
         if over:
             CancelRequest.objects.filter(order_id__in=over, done=False).update(done=True)
         told = answers.save()
-    return told, wrong
+    return Booked(told, wrong, ended)
 
 
 def end_unsent(orders: Sequence[Order], reason: str) -> int:

@@ -70,7 +70,7 @@ class EngineService:
         )
         causes = Causes(lambda: make_consumer("ginkgo-causes"))
         intake = Intake(books, limits, self._broker, self._broker.name, causes)
-        desk = Desk(books, intake, self._broker, Voice(alerter), self._outbox.wake)
+        desk = Desk(books, intake, self._broker, Voice(alerter), self._outbox.wake, mine)
         self._submissions = Submissions(self._consumer, desk, mine, alerter)
         reach = self._reach = Reach(self._log, self._on_reach)
         self._reception = Reception(desk, mine, lambda: mine.unknown and reach.away)
@@ -78,7 +78,7 @@ class EngineService:
         if config.door_host is not None:
             address = (config.door_host, config.door_port or 0)
             self._door = Door(self.slot.name, address, self._reception, alerter)
-        broker_watch = BrokerWatch(self._broker, desk, mine)
+        broker_watch = BrokerWatch(self._broker, desk, mine.cares_for)
         reconciliation = ReconciliationWatch(
             self._broker, alerter, config.reconcile_interval, lambda: broker_watch.outages
         )
@@ -89,7 +89,7 @@ class EngineService:
             "outbox": EngineThread("outbox", self._outbox.run),
             "broker": EngineThread("broker-news", broker_watch.run),
             "reconciliation": EngineThread("reconciliation", reconciliation.run),
-            "switch": EngineThread("switch", SwitchWatch(desk, mine, config.switch_interval).run),
+            "switch": EngineThread("switch", SwitchWatch(desk, mine.cares_for, config.switch_interval).run),
             "commands": EngineThread("commands", CommandDoor(self.slot.name, alerter).run),
             "status": EngineThread("status", StatusBoard(self._facts).run),
             "memory": EngineThread("memory", memory.keep_trimming),

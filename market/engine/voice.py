@@ -14,6 +14,7 @@ from market.models import Order
 log = logging.getLogger(__name__)
 
 _EVERY = 60.0
+_REMIND = 600.0
 
 
 class Voice:
@@ -47,12 +48,12 @@ class Voice:
                 log.info("Rejected %s of portfolio %s: %s", name, message.portfolio_id, each.reason)
 
     def doubt(self, order: Order, what: str) -> None:
-        """An order that only an operator can settle."""
+        """An order that only an operator can settle: said once, and again every ten minutes."""
         self._alerter.raise_alert(
             "order_in_doubt",
             "critical",
             f"Order {order.order_id} of portfolio {order.portfolio_id} is in doubt: {what}",
-            at_most_every=_EVERY,
+            at_most_every=_REMIND,
             subject=order.order_id,
             order_id=order.order_id,
             portfolio_id=order.portfolio_id,

@@ -146,6 +146,7 @@ class Market(SimulatedBroker):
         self.fail_before: dict[str, BaseException] = {}
         self.fail_after: dict[str, BaseException] = {}
         self.followed: set[str] = set()
+        self.unfollowed: set[str] = set()
 
     def submit(self, tickets: Sequence[Ticket]) -> list[Report]:
         return self._failing("submit", lambda: super(Market, self).submit(tickets))
@@ -158,6 +159,9 @@ class Market(SimulatedBroker):
 
     def follow(self, order_ids: Iterable[str]) -> None:
         self.followed |= set(order_ids)
+
+    def unfollow(self, order_ids: Iterable[str]) -> None:
+        self.unfollowed |= set(order_ids)
 
     def trade(self, price: float, offset: int = 10**6, volume: int | None = None, at: datetime | None = None) -> None:
         """One tick of 600519.SH meets every order that works."""
@@ -185,10 +189,11 @@ def everybody(_: str) -> bool:
     return True
 
 
-def make_desk(market: Market, limits: Limits = LIMITS) -> Desk:
-    """An engine as it is after a start: all that it knows is in the database."""
+def make_desk(market: Market, limits: Limits = LIMITS, sole: Callable[[str], bool] = everybody) -> Desk:
+    """An engine as it is after a start: all that it knows is in the database. `sole`: see Desk."""
     books = Books(Weekdays())
-    return Desk(books, Intake(books, limits, market, market.name), market, Voice(market.alerts), lambda: None)
+    intake = Intake(books, limits, market, market.name)
+    return Desk(books, intake, market, Voice(market.alerts), lambda: None, sole)
 
 
 def events(portfolio: Portfolio) -> list[str]:

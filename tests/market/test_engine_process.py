@@ -193,6 +193,25 @@ def test_the_button_ends_working_orders_within_a_second_and_outlasts_a_restart(r
     eventually(lambda: told(reader, wanted) == ["ack", "filled"], timeout=20)
 
 
+def test_without_kafka_the_button_ends_what_works(ready, running, reader):
+    trader = Trader(make_portfolios(ready, 1))
+    working = trader.order(order_type="limit", price=9.2)
+    eventually(lambda: told(reader, working) == ["ack"], timeout=20)
+    assert running[0].terminate() == 0
+    alone = Engine(ready, GINKGO_KAFKA__BOOTSTRAP_SERVERS='["127.0.0.1:9"]')
+    try:
+        eventually(lambda: "The engine runs as" in alone.log, timeout=40)
+        assert ready.run("engine", "stop", "--yes").returncode == 0
+        eventually(lambda: "0 orders still working" in alone.log, timeout=10)
+        assert books(ready, trader.portfolio_ids)["orders"] == {working.order_id: "cancelled"}
+    finally:
+        alone.kill()
+        assert ready.run("engine", "start", "--yes").returncode == 0
+        running[0] = Engine(ready)
+    running[0].wait_until_ready()
+    eventually(lambda: told(reader, working) == ["ack", "cancelled"], timeout=20)
+
+
 def said(field: str) -> str | None:
     return livestate.client().hget(livestate.ENGINE_STATUS, field)
 

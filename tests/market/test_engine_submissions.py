@@ -11,7 +11,18 @@ from django.db import IntegrityError, OperationalError
 
 from market.brokers.port import BrokerUnavailable
 from market.submissions import Partitions, Submissions
-from tests.market.desk_support import Alerts, Market, make_desk, make_portfolio, state_of, submission
+from tests.market.desk_support import (
+    NOW,
+    Alerts,
+    Died,
+    Market,
+    everybody,
+    make_desk,
+    make_portfolio,
+    state_of,
+    submission,
+    submitted_twice,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -130,23 +141,100 @@ def test_whose_they_are_is_unknown_until_the_group_says_so_and_again_when_it_is_
     assert not mine.unknown
 
 
-def test_an_engine_that_loses_its_partitions_serves_nobody_as_its_own_and_no_longer_knows_whose_they_are(
-    submissions, desk
-):
+def test_an_engine_that_loses_its_partitions_serves_nobody_as_its_own_and_looks_after_everybody(submissions, desk):
     released = []
     desk.release = released.append
     partitions = [SimpleNamespace(partition=0)]
     submissions._on_assign(None, partitions)
     submissions._mine.become(frozenset({0}), 1)
     submissions._on_lost(None, partitions)
-    assert not submissions._mine("p")
     assert submissions._mine.unknown
-    assert released[0]("p"), "what waits there is let go, until it is known whose it is"
+    assert not submissions._mine("p")
+    assert submissions._mine.cares_for("p")
+    assert released == [], "what works stays in sight: nobody else is known to look after it"
 
 
-def test_one_that_gives_partitions_back_knows_that_they_are_anothers(submissions, desk):
-    desk.release = lambda theirs: None
+def test_an_engine_looks_after_its_own_alone_when_the_group_has_spoken():
+    mine = Partitions()
+    assert mine.cares_for("p"), "since its start nobody has said whose they are"
+    mine.become(frozenset({0}), 1)
+    assert mine.cares_for("p")
+    mine.become(frozenset(), 1)
+    assert not mine.cares_for("p")
+
+
+def test_one_that_gives_all_back_lets_them_go_and_does_not_know_whose_they_are_until_the_group_deals_anew(
+    submissions, desk
+):
+    """Should Kafka go in the midst of it, nobody ever says."""
+    released = []
+    desk.release = released.append
     submissions._on_assign(None, [SimpleNamespace(partition=0)])
     submissions._mine.become(frozenset({0}), 1)
-    submissions._let_go([SimpleNamespace(partition=0)])
-    assert not submissions._mine.unknown
+    submissions._on_revoke(Quiet(), [SimpleNamespace(partition=0)])
+    assert released[0]("p")
+    assert submissions._mine.unknown and not submissions._mine("p")
+
+
+class Quiet:
+    """A client that hears nothing; of one topic with one partition."""
+
+    def poll(self, timeout):
+        return None
+
+    def commit(self, asynchronous):
+        pass
+
+    def list_topics(self, topic, timeout):
+        return SimpleNamespace(topics={topic: SimpleNamespace(partitions={0: None})})
+
+
+@pytest.fixture
+def market():
+    return Market()
+
+
+@pytest.fixture
+def lost(market, alerts, monkeypatch):
+    """The reader of an engine that has lost its partitions with Kafka."""
+    monkeypatch.setattr("market.submissions._BACK_OFF", (0.0,))
+    mine = Partitions()
+    lost = Submissions(lambda: None, make_desk(market, sole=mine), mine, alerts)
+    mine.become(frozenset({0}), 1)
+    lost._on_lost(None, [SimpleNamespace(partition=0)])
+    return lost
+
+
+def test_without_partitions_a_straight_order_that_the_broker_may_not_have_is_asked_about_when_it_is_back(lost, market):
+    heard, unheard = (submission(make_portfolio()) for _ in range(2))
+    market.fail_after["submit"] = BrokerUnavailable("the line is dead")
+    lost._desk.receive([heard], NOW, everybody)
+    market.fail_before["submit"] = BrokerUnavailable("the line is dead")
+    lost._desk.receive([unheard], NOW, everybody)
+    market.fail_before["query"] = BrokerUnavailable("still dead")
+    lost.step(Quiet(), threading.Event())
+    assert [state_of(each) for each in (heard, unheard)] == ["accepted", "accepted"]
+    assert submitted_twice() == []
+
+
+def test_without_partitions_for_long_it_asks_about_what_a_dead_engine_left(lost, market, monkeypatch):
+    order = submission(make_portfolio())
+    market.fail_after["submit"] = Died()
+    with pytest.raises(Died):
+        make_desk(market).receive([order], NOW)
+    lost.step(Quiet(), threading.Event())
+    assert state_of(order) == "sending", "the group may be about to say whose they are"
+    lost._next_look = 0.0
+    lost.step(Quiet(), threading.Event())
+    assert state_of(order) == "accepted"
+    assert market.followed == {order.order_id}
+
+
+def test_what_it_looked_after_is_let_go_once_the_group_has_said_that_it_is_anothers(lost, market):
+    order = submission(make_portfolio(), order_type="limit", price=9.5)
+    lost._desk.receive([order], NOW, everybody)
+    market.unfollowed.clear()
+    lost._on_assign(None, [])
+    lost.step(Quiet(), threading.Event())
+    assert not lost._mine.cares_for(order.portfolio_id)
+    assert market.unfollowed == {order.order_id}

@@ -167,7 +167,7 @@ class Cluster:
         mine = Partitions()
         outbox = Outbox(kafka.Producer(self.log, process), mine)  # type: ignore[arg-type]
         intake = Intake(books, _LIMITS, broker, broker.name)
-        desk = Desk(books, intake, broker, Voice(alerter), outbox.wake)
+        desk = Desk(books, intake, broker, Voice(alerter), outbox.wake, mine)
         submissions = Submissions(
             lambda: kafka.Consumer(self.log, process, group=True),
             desk,
@@ -179,7 +179,7 @@ class Cluster:
         for what, work in (
             ("outbox", outbox.run),
             ("debt", debt.run),
-            ("broker", BrokerWatch(broker, desk, mine).run),
+            ("broker", BrokerWatch(broker, desk, mine.cares_for).run),
             ("submissions", submissions.run),
         ):
             self.hub.spawn(process, what, lambda work=work: work(threads.Event()))  # type: ignore[misc]

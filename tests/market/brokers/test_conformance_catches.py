@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from market.brokers.conformance import Conformance, check
-from market.brokers.port import Execution, Report
+from market.brokers.port import CannotTell, Execution, Report
 from tests.docs.snippets import type_in
 
 MODULES = ("toy_exchange", "my_broker", "test_my_broker")
@@ -43,6 +43,44 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def test_a_sound_broker_passes(toy):
     assert toy() == {}
+
+
+def forgets_its_sessions(sound: type, everything: bool = False, cancels: bool = True) -> type:
+    """It cannot tell about orders of before it connected."""
+
+    class Forgetful(sound):
+        def start(self):
+            super().start()
+            self._session = set()
+
+        def submit(self, tickets):
+            self._session |= {ticket.order.order_id for ticket in tickets}
+            return super().submit(tickets)
+
+        def query(self, order_ids):
+            found = super().query(order_ids)
+            if found.keys() - self._session or (everything and order_ids):
+                raise CannotTell("not in this session")
+            return found
+
+        def cancel(self, order_id, at, reason, cause=""):
+            if order_id not in self._session and not cancels:
+                raise CannotTell("not in this session")
+            return super().cancel(order_id, at, reason, cause)
+
+    return Forgetful
+
+
+def test_one_that_cannot_tell_about_orders_of_before_a_restart_passes(toy):
+    assert toy(forgets_its_sessions) == {}
+
+
+def cannot_tell_at_all(sound: type) -> type:
+    return forgets_its_sessions(sound, everything=True)
+
+
+def leaves_working_what_it_cannot_tell_about(sound: type) -> type:
+    return forgets_its_sessions(sound, cancels=False)
 
 
 def changing(change: Callable[[Report], Report]) -> Callable[[type], type]:
@@ -401,6 +439,9 @@ MUTANTS = [
     (answers_in_an_order_of_its_own, "it_answers_orders_in_their_order"),
     (reports_unknown_as_rejected, "an_order_that_it_never_received"),
     (reports_unknown_as_cancelled, "an_order_that_it_never_received"),
+    (cannot_tell_at_all, "an_order_that_it_cannot_tell_about"),
+    (cannot_tell_at_all, "an_order_that_it_never_received"),
+    (leaves_working_what_it_cannot_tell_about, "an_order_that_it_cannot_tell_about"),
     (adds_up_partial_fills, "partial_fills_add_up"),
     (keeps_only_the_last_fill, "partial_fills_add_up"),
     (fills_beyond_the_limit, "a_limit_order_is_never_filled_beyond"),
