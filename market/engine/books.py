@@ -149,6 +149,11 @@ class Books:
     def count_order(self, portfolio_id: str, now: datetime) -> None:
         self._recent[portfolio_id].append(now)
 
+    def forget_recent(self, portfolio_ids: Iterable[str] | None = None) -> None:
+        """Count the orders of the last minute anew (None: of all): another engine may have taken some in meanwhile."""
+        for each in list(self._recent) if portfolio_ids is None else portfolio_ids:
+            self._recent.pop(each, None)
+
     def pending(self, order: Order, profile: Profile) -> Pending:
         remaining = max(order.volume - order.filled_volume, 0)
         reserved = to_units(order.reserved) * remaining // order.volume if order.volume else 0

@@ -14,7 +14,7 @@ longer than a sender needs who lives. Should one have been frozen for longer, an
 that is cancelled as soon as it works.
 
 An order about which the broker cannot tell stays as it is, alerted now and then, until it can or an operator decides
-(`ginkgo engine decide`); all others go on.
+(`market.engine.decisions`); all others go on.
 """
 
 from __future__ import annotations
@@ -95,6 +95,8 @@ class Desk:
                 messages = [each for each in messages if straight(each.portfolio_id)]
                 if not messages:
                     return []
+            # Of a portfolio that others may serve too, only the database has all orders of the last minute.
+            self._books.forget_recent({each.portfolio_id for each in messages if not self._sole(each.portfolio_id)})
             taken = self._intake.take(messages, now, straight is not None)
             self._told()
             if any(each.outcome is Outcome.REPEATED and _is_unconfirmed(each.order) for each in taken):
@@ -146,6 +148,7 @@ class Desk:
         Raises django.db.Error and BrokerUnavailable: doubts remain, call it again.
         """
         with self._sending:
+            self._books.forget_recent()
             everything = self._open(mine)
             self._sent &= {order.order_id for order in everything}
             if not everything:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from market.models import BrokerOrder, CancelRequest, FencedMessage, Fill, Order
 from market.models.order import TERMINAL
 from market.topics import MARKET_DATA
 from tests.market.desk_support import (
+    LIMITS,
     MORNING,
     NOW,
     Died,
@@ -333,6 +335,28 @@ def test_news_that_cannot_be_booked_is_booked_later(monkeypatch):
         assert watch.step(0) == 0
     assert watch.step(0) == 1
     assert events(portfolio) == ["ack", "filled"]
+
+
+THREE_A_MINUTE = replace(LIMITS, max_orders_per_minute=3)
+
+
+def test_orders_that_another_engine_took_in_meanwhile_count_when_its_partitions_come_back():
+    portfolio, market = make_portfolio(), Market()
+    first, second = make_desk(market, THREE_A_MINUTE), make_desk(market, THREE_A_MINUTE)
+    first.receive([submission(portfolio)], NOW)
+    second.receive([submission(portfolio), submission(portfolio)], NOW)
+    first.resolve(everybody)
+    first.receive([submission(portfolio)], NOW)
+    assert told(portfolio)[-1].reason == "order_rate"
+
+
+def test_orders_that_two_engines_take_in_at_once_count_together():
+    """Straight from nodes, while nobody can say whose the portfolio is."""
+    portfolio, market = make_portfolio(), Market()
+    first, second = (make_desk(market, THREE_A_MINUTE, sole=lambda _: False) for _ in range(2))
+    for desk in (first, second, first, second):
+        desk.receive([submission(portfolio)], NOW, everybody)
+    assert events(portfolio) == ["ack", "ack", "ack", "rejected"]
 
 
 def test_the_books_agree_with_the_exchange_to_the_unit():
