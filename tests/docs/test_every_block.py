@@ -64,6 +64,7 @@ ELSEWHERE = {
     "ginkgo mysql status": "tests/docs/test_operations.py (slow), and tests/ginkgo_site/test_cli.py",
     "mysql": "tests/docs/test_operations.py, on a MariaDB (slow)",
     "ginkgo data restored": "tests/docs/test_operations.py (slow)",
+    "ginkgo engine decide": "test_an_order_in_doubt_is_decided_as_the_page_says, below",
     "ginkgo parity": "tests/integration/live/test_parity.py",
     "ginkgo feed record": "tests/integration/live/test_parity.py",
 }
@@ -272,19 +273,24 @@ def curl(words: list[str]) -> None:
     assert answer.status_code == 200, answer.content
 
 
-@pytest.mark.django_db
-def test_an_order_that_the_broker_never_had_is_ended_as_the_page_says() -> None:
-    (text,) = [each for each in blocks("operations.md", "python") if "end_unsent" in each]
+DECISIONS = [("cancelled", "cancelled", 0), ("filled", "partially_filled", 200)]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("verdict", "state", "filled"), DECISIONS)
+def test_an_order_in_doubt_is_decided_as_the_page_says(verdict: str, state: str, filled: int) -> None:
+    said = [each for each in blocks("operations.md", "console") if f"engine decide ORDER_ID {verdict}" in each]
     owner = User.objects.create_user("owner")
     portfolio = services.create("Doubt", owner, "cn", Decimal(1_000_000), CONFIG)
     now = datetime.now(UTC)
     order = Order.objects.create(
-        order_id="0b7f", portfolio=portfolio, epoch=1, code="600519.SH", direction=1, order_type="market", volume=100,
+        order_id="0b7f", portfolio=portfolio, epoch=1, code="600519.SH", direction=1, order_type="market", volume=1000,
         cause="t:0:0:0", event_time=now, received_at=now, state="sending",
     )  # fmt: skip
-    exec(text.replace('"…"', '"0b7f"'), {})
+    (words,) = [shlex.split(line)[2:] for line in said[0].splitlines() if "engine decide" in line]
+    call_command(*[word.replace("ORDER_ID", "0b7f") for word in words])
     order.refresh_from_db()
-    assert (order.state, order.reason) == ("cancelled", "the broker never had it")
+    assert (order.state, order.filled_volume) == (state, filled)
 
 
 def test_the_backtest_of_the_page_runs(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`ginkgo engine`: run the order engine, look at it, stop and start its trading."""
+"""`ginkgo engine`: run the order engine, look at it, stop and start its trading, decide what its broker cannot tell."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django_typer.management import TyperCommand, command, initialize
-from typer import Option
+from typer import Argument, Option
 
 from market import memory, switch
 from market.brokers import UnknownBroker
 from market.brokers.port import BrokerError
 from market.bus import KafkaUnavailable
-from market.engine import alone
+from market.engine import alone, decisions
 from market.engine import status as live
+from market.engine.decisions import Trade, Verdict
 from market.engine.service import EngineService, supervise
 from market.stopping import stop_on_signals
 from portfolios import exits
@@ -104,6 +105,41 @@ class Command(TyperCommand):
         exits.ask("Cancel every working order and reject new ones?", yes)
         self._turn(False, as_json)
 
+    @command()
+    def decide(
+        self,
+        order_id: Annotated[str, Argument(help="An order that is open: 'order_in_doubt' names it.")],
+        verdict: Annotated[Verdict, Argument(help="What the broker says has become of it.")],
+        price: Annotated[float | None, Option(help="Of one, in the currency: of 'filled'.")] = None,
+        volume: Annotated[int | None, Option(help="That was filled; without it all that is open.")] = None,
+        commission: Annotated[float | None, Option(help="Without it as the market's rules have it.")] = None,
+        tax: Annotated[float | None, Option(help="Without it as the market's rules have it.")] = None,
+        fill_id: Annotated[str, Option(help="The broker's: so that it is known, should the broker report it.")] = "",
+        at: Annotated[str | None, Option(help="When, with a zone (2026-11-21T09:30:00+00:00); now.")] = None,
+        reason: Annotated[str, Option(help="Told to the portfolio, of 'cancelled' and 'rejected'.")] = "",
+        yes: Yes = False,
+        as_json: Json = False,
+    ) -> None:
+        """Book what became of an order of which the broker cannot tell, and tell its portfolio.
+
+        accepted: it works there. filled: it traded at --price, all of it or --volume. rejected: it was refused.
+        cancelled: it has ended, or never was there and never will be.
+        """
+        if price is None and (volume, commission, tax, fill_id) != (None, None, None, ""):
+            raise CommandError("--volume, --commission, --tax and --fill-id are of a fill: it needs its --price")
+        moment = _moment(at)
+        trade = None if price is None else Trade(price, volume, commission, tax, fill_id)
+        with plain_errors():
+            order = decisions.find(order_id)
+            what = f"{order} of portfolio {order.portfolio.name} ({order.state}, {order.filled_volume} filled)"
+            exits.ask(f"Book '{verdict}' for order {order_id}: {what}?", yes, outright=True)
+            after = decisions.decide(order, verdict, getpass.getuser(), moment, reason, trade)
+        if as_json:
+            facts = {"order_id": order_id, "state": after.state, "filled": after.filled_volume, "reason": after.reason}
+            return print_json(facts)
+        sys.stdout.write(f"Order {order_id} is {after.state}: {after.filled_volume} of {after.volume} filled.\n")
+        return None
+
     @staticmethod
     def _turn(on: bool, as_json: bool) -> None:
         with plain_errors():
@@ -118,6 +154,18 @@ class Command(TyperCommand):
         said = "Engines send orders." if on else "Engines cancel what works and reject what comes."
         sys.stdout.write(f"{said}\n")
         return None
+
+
+def _moment(text: str | None) -> datetime:
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"--at must be a moment such as 2026-11-21T09:30:00+00:00, got {text!r}") from None
+    if moment.tzinfo is None:
+        raise CommandError(f"--at needs a zone: write it as {text}+00:00")
+    return moment
 
 
 def _name(key: str) -> str:
