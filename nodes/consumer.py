@@ -85,16 +85,29 @@ class LogConsumer(NodeThread):
         attached: list[Attached] = []
 
         def do() -> None:
-            self._assign(ends)
-            self._needed[subscription.portfolio_id] = frozenset(ends)
+            joins = self._route_to(subscription, ends)
             subscription.flush()
             before, subscription.batches = list(subscription.batches), deque()
             halted, subscription.halted = subscription.halted or {}, None
-            self.interest.add(subscription)
-            self._release()
-            attached.append(Attached({position: self.positions[position] for position in ends}, halted, before))
+            attached.append(Attached(joins, halted, before))
 
         return attached[0] if self._in_thread(do, timeout) else None
+
+    def change(
+        self, subscription: Subscription, keys: frozenset[bytes], ends: dict[Position, int], timeout: float
+    ) -> Attached | None:
+        """Route by other `keys` from now on. What is queued stays, and where it was halted, which is told, not lifted;
+        of partitions that are not in `ends` any more, nothing does. As `attach` otherwise.
+        """
+        changed: list[Attached] = []
+
+        def do() -> None:
+            subscription.keys = keys
+            joins = self._route_to(subscription, ends)
+            subscription.keep(ends)
+            changed.append(Attached(joins, dict(subscription.halted or {}), []))
+
+        return changed[0] if self._in_thread(do, timeout) else None
 
     def detach(self, portfolio_id: str) -> None:
         """Stop routing to it, soon; partitions that nobody else needs are no longer read."""
@@ -105,6 +118,14 @@ class LogConsumer(NodeThread):
             self._release()
 
         self._mailbox.append(do)
+
+    def _route_to(self, subscription: Subscription, ends: dict[Position, int]) -> dict[Position, int]:
+        """What it wants comes to it from these offsets on. In this thread, so nothing is routed meanwhile."""
+        self._assign(ends)
+        self._needed[subscription.portfolio_id] = frozenset(ends)
+        self.interest.add(subscription)
+        self._release()
+        return {position: self.positions[position] for position in ends}
 
     def _in_thread(self, do: Callable[[], None], timeout: float) -> bool:
         done = threading.Event()
@@ -191,7 +212,8 @@ class LogConsumer(NodeThread):
             else:
                 late.append((subscription, items))
         # Reading a backlog is faster than applying it: wait for room, before queues overflow that need not. Only for a
-        # moment, and only in a backlog: whoever is slower than that slows nobody else.
+        # moment, only in a backlog, and not again before what overflowed is applied: whoever is slower than that slows
+        # nobody else.
         deadline = time.monotonic() + (_PATIENCE_S if len(messages) >= _BACKLOG else 0)
         for subscription, items in late:
             for part in subscription.parts(items):
@@ -208,8 +230,10 @@ class LogConsumer(NodeThread):
             subscription.extend(items)
             return
         if subscription.tail:
-            subscription.conflate(items)
-            return
+            if policy == "conflate":
+                subscription.conflate(items)
+                return
+            subscription.flush()  # the policy has changed: what was conflated by the old one comes first
         decision = backpressure.decide(policy, subscription.queued, len(items), subscription.limit)
         if decision.level:
             self._raise(subscription, decision, len(items))
@@ -217,6 +241,7 @@ class LogConsumer(NodeThread):
             subscription.extend(items if decision.take == len(items) else items[: decision.take])
         if decision.take < len(items):
             subscription.pressure += 1
+            subscription.overrun = subscription.put
             if decision.halt:
                 self._halt(subscription, items[decision.take :])
             elif policy == "conflate":

@@ -2,13 +2,14 @@
 
 Two threads meet here without a lock. Only the consumer thread appends, counts `put`, sets `halted` and `tail`; only the
 portfolio's processor pops and counts `taken`; `halted` is lifted through the consumer's own mailbox. `halted` is set
-after what was still queued, so who sees it set and then finds the queue empty has all that came before it.
+after what was still queued, so who sees it set and then finds the queue empty has all that came before it. The
+processor sets `policy`; the consumer thread reads it once for each arrival.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from nodes.backpressure import WARNING_AT, Policy
@@ -46,6 +47,8 @@ class Subscription:
         self.batches: deque[list[Item]] = deque()
         self.put = 0
         self.taken = 0
+        self.overrun = 0
+        """`put` when it last could not take all that came."""
         self.halted: dict[Position, int] | None = None
         self.tail: dict[str, Item] = {}
         self.dropped = 0
@@ -53,7 +56,10 @@ class Subscription:
 
     @property
     def whole(self) -> bool:
-        """Every event routed so far is in the queue: none was left in the log, none waits in the conflated tail."""
+        """Every event routed so far is or was in the queue: none was left in the log, none waits in the conflated tail.
+
+        To be asked before the queue is looked at: see `flush`.
+        """
         return self.halted is None and not self.tail
 
     @property
@@ -62,8 +68,15 @@ class Subscription:
         return self.put - self.taken
 
     def has_room(self, arriving: int) -> bool:
-        """Whether that many more events raise no alarm; also if waiting for room would be of no use."""
-        return self.halted is not None or not self.limit or self.queued + arriving < self.limit * WARNING_AT
+        """Whether that many more events raise no alarm; also if waiting for room would be of no use: once halted, and
+        as long as its processor has not even taken what was queued when it last overflowed.
+        """
+        return (
+            self.halted is not None
+            or not self.limit
+            or self.queued + arriving < self.limit * WARNING_AT
+            or self.taken < self.overrun
+        )
 
     def parts(self, items: list[Item]) -> list[list[Item]]:
         """In order, in lists that an empty queue has room for."""
@@ -92,10 +105,21 @@ class Subscription:
             self.tail[code] = item  # type: ignore[index]
 
     def flush(self) -> None:
-        """The tail becomes the last batch of the queue."""
-        items, self.tail = list(self.tail.values()), {}
-        if items:
-            self.extend(items)
+        """The tail becomes the last batch of the queue: there first, so that no moment finds it in neither."""
+        if self.tail:
+            self.extend(list(self.tail.values()))
+            self.tail = {}
+
+    def keep(self, positions: Collection[Position]) -> None:
+        """Let go of what is queued of other partitions. By the consumer thread, while the processor waits for it."""
+        self.flush()
+        kept: deque[list[Item]] = deque()
+        for batch in self.batches:
+            items = [item for item in batch if (item.cause.topic, item.cause.partition) in positions]
+            self.taken += len(batch) - len(items)
+            if items:
+                kept.append(items)
+        self.batches = kept
 
     def extend(self, items: list[Item]) -> None:
         self.put += len(items)

@@ -321,6 +321,98 @@ def test_a_conflated_tail_is_handed_over_with_the_queue(idle: LogConsumer) -> No
     assert full.whole
 
 
+def test_what_one_policy_has_conflated_comes_before_what_the_next_one_halts_at(idle: LogConsumer) -> None:
+    full = wants("600519.SH", policy="conflate", limit=10)
+    idle._queue(full, [item(n) for n in range(20)])
+    full.policy = "catch_up"
+    idle._queue(full, [item(20), item(21)])
+    assert offsets(queued(full)) == [*range(9), 19]
+    assert full.halted == {(TOPIC, 0): 20}
+    assert not full.tail
+
+
+def test_asked_for_other_codes_it_keeps_what_is_queued_and_where_it_was_halted_but_of_other_partitions(
+    log: Log, alerts: Alerts, new_code: NewCode
+) -> None:
+    a, b, c = new_code(1), new_code(2), new_code(3)
+    consumer = log.consumer(alerts)
+    subscription = wants(a, b, limit=10)
+    consumer.attach(subscription, log.ends(a, b), 10)
+    start = log.end(position_of(a))
+    for number in range(3):
+        log.ticks(a, range(1))
+        log.ticks(b, range(1))
+        eventually(lambda n=number: len(queued(subscription)) == 2 * (n + 1), saying="one of each")  # type: ignore[misc]
+    log.ticks(a, range(20))
+    eventually(lambda: subscription.halted, saying="the halt")
+    halted = subscription.halted
+    end = log.end(position_of(c))
+    changed = consumer.change(subscription, frozenset({a.encode(), c.encode()}), log.ends(a, c), 10)
+    assert changed is not None
+    assert changed.joins[position_of(c)] == end
+    assert changed.halted == subscription.halted == halted
+    assert {one.cause.partition for one in queued(subscription)} == {1}
+    assert offsets(queued(subscription))[:3] == [start, start + 1, start + 2]
+    assert subscription.queued == len(queued(subscription))
+    assert set(consumer.positions) == {position_of(a), position_of(c)}
+    assert consumer.interest.keys() == sorted([a, c])
+
+
+class Patience:
+    """In the place of the event that says to stop: counts how often somebody waits for it."""
+
+    def __init__(self) -> None:
+        self.waits = 0
+
+    def wait(self, timeout: float) -> None:
+        self.waits += 1
+        threading.Event().wait(timeout)
+
+
+class Told:
+    """A message as Kafka's client hands it over."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def key(self) -> bytes:
+        return b"600519.SH"
+
+    def value(self) -> bytes:
+        return encode(tick(self.number))
+
+    def topic(self) -> str:
+        return TOPIC
+
+    def partition(self) -> int:
+        return 0
+
+    def offset(self) -> int:
+        return self.number
+
+
+@pytest.mark.parametrize("policy", ["drop", "conflate"])
+def test_in_a_backlog_nobody_waits_twice_for_one_that_does_not_take_what_overflowed(
+    idle: LogConsumer, policy: str
+) -> None:
+    slow = wants("600519.SH", policy=policy, limit=100)
+    idle.interest.add(slow)
+    idle.stopping = patience = Patience()  # type: ignore[assignment]
+    backlog = [Told(number) for number in range(500)]
+    idle._route(backlog)  # type: ignore[arg-type]
+    waited = patience.waits
+    assert waited > 0
+    for _ in range(5):
+        idle._route(backlog)  # type: ignore[arg-type]
+    assert patience.waits == waited
+    # It has kept up since: it is given the time to do so again.
+    while (batch := slow.pop()) is not None:
+        slow.took(len(batch))
+    idle._flush_tails()
+    idle._route(backlog)  # type: ignore[arg-type]
+    assert patience.waits > waited
+
+
 def test_feedback_is_never_too_much(idle: LogConsumer) -> None:
     feedback = wants("p1", policy=None, limit=0)
     idle._queue(feedback, [item(n) for n in range(5000)])

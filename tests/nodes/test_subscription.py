@@ -26,6 +26,28 @@ def test_the_tail_keeps_the_newest_of_each_code_in_the_order_in_which_those_came
     assert queue.put == 2
 
 
+def test_the_tail_is_in_the_queue_before_it_is_nowhere_else() -> None:
+    """Its processor asks whether it is whole and then looks at the queue: in between it must not miss the tail."""
+    queue = subscription("conflate")
+    queue.wake = lambda: seen.append((queue.whole, len(queue.batches)))
+    seen: list[tuple[bool, int]] = []
+    queue.conflate([item(10)])
+    queue.flush()
+    assert seen == [(False, 1)]
+    assert queue.whole
+
+
+def test_what_is_kept_of_a_queue_is_what_other_partitions_do_not_have() -> None:
+    queue = subscription()
+    queue.extend([item(1), item(2, partition=1)])
+    queue.extend([item(3, partition=1)])
+    queue.keep({("ginkgo.live.market.data", 0)})
+    assert queue.pop() == [item(1)]
+    assert queue.pop() is None
+    queue.took(1)
+    assert queue.queued == 0
+
+
 def test_flushing_nothing_queues_nothing() -> None:
     queue = subscription("conflate")
     queue.flush()
