@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from market import topics
 from market.bus import KafkaUnavailable
 from market.messages import Feedback
 from nodes import warmup
@@ -29,9 +30,44 @@ def join(
     subscription: Subscription,
     positions: set[Position],
     cold: frozenset[str] = NO_CODES,
+    quiet: bool = False,
 ) -> None:
     """Register, then read what lies between the checkpoint's offsets and the point of registration."""
-    catch_up(processor, run, consumer, subscription, positions, {p: run.next_offset(p) for p in positions}, cold)
+    wanted = {p: run.next_offset(p) for p in positions}
+    catch_up(processor, run, consumer, subscription, positions, wanted, cold, quiet)
+
+
+def change_codes(
+    processor: Processor,
+    run: Runtime,
+    market: Subscription,
+    positions: set[Position],
+    cold: frozenset[str],
+    timeout: float,
+) -> None:
+    """Hear of the codes it wants now: their partitions are `positions`, and `cold` are those it is to see the past of.
+
+    Nothing is applied: the queue, and what a full one has left in the log, are read as ever. From here on a checkpoint
+    has the partitions of these codes and no others. Raises KafkaUnavailable after `timeout` seconds.
+    """
+    context = processor.context
+    with context.readers.lend() as client:
+        watermarks = Reader(client, context.market.decode, context.market.poison).watermarks(positions)
+    ends = {position: end for position, (_, end) in watermarks.items()}
+    changed = context.market.change(market, run.keys, ends, timeout)
+    if changed is None:
+        raise KafkaUnavailable(f"{context.market.name} did not answer in time")
+    ids = context.catalogue.ids({topic for topic, _ in positions})
+    # A new code of a partition that was halted is read from there too.
+    warm_up(processor, run, cold, {**changed.joins, **changed.halted}, ids)
+    keep_only(run, positions)
+    _begin(run, changed.joins, ids)
+
+
+def keep_only(run: Runtime, positions: set[Position]) -> None:
+    """Of the market's partitions, forget all others: should one be wanted again, it begins at its join point."""
+    others = {(t, p) for t, parts in run.offsets.items() for p in parts if t not in topics.MARKET_DATA.values()}
+    run.forget_offsets(others | positions)
 
 
 def catch_up(
@@ -42,10 +78,11 @@ def catch_up(
     positions: set[Position],
     wanted: dict[Position, int | None] | None,
     cold: frozenset[str] = NO_CODES,
+    quiet: bool = False,
 ) -> None:
     """Register with the live stream, and apply in its order what lies before the join points: what was queued,
     then, from the log, what follows `wanted`, or else what follows the points at which a full queue had to halt.
-    The past of `cold` codes, before all that, comes from history.
+    The past of `cold` codes, before all that, comes from history. `quiet`: it is not saved meanwhile.
     Raises Interrupted when it is to stop before it has all: the queue then holds what must not be applied.
     """
     context = processor.context
@@ -65,14 +102,15 @@ def catch_up(
         if cold:
             starts = {p: planned.gaps[p].start if p in planned.gaps else at for p, at in attached.joins.items()}
             warm_up(processor, run, cold, starts, ids)
+        _begin(run, attached.joins, ids)
         for items in attached.before:
             subscription.took(len(items))
-            _catch_up_with(processor, run, items)
+            _catch_up_with(processor, run, items, quiet)
         # Only now, together: a checkpoint that knew the new topic and not the loss would hide it.
         run.topic_ids.update(ids)
         _account_for_losses(processor, run, planned, attached.joins)
         for items in reader.read(planned.gaps, subscription.keys, processor.stopping):
-            _catch_up_with(processor, run, items)
+            _catch_up_with(processor, run, items, quiet)
         if processor.stopping.is_set():
             raise Interrupted
         held = processor.holding.following if consumer is context.feedback else {}
@@ -87,7 +125,16 @@ def warm_up(
     warmup.warm_up(run, context.history, cold, starts, ids, lambda code: context.market_positions([code]))
 
 
-def _catch_up_with(processor: Processor, run: Runtime, items: list[Item]) -> None:
+def _begin(run: Runtime, joins: dict[Position, int], ids: dict[str, str]) -> None:
+    """A partition that was never read begins at its join point, in the next checkpoint already: nothing before that
+    is wanted, and whoever takes over meanwhile reads on from there.
+    """
+    run.advance({position: join for position, join in joins.items() if run.next_offset(position) is None})
+    for topic, known in ids.items():
+        run.topic_ids.setdefault(topic, known)
+
+
+def _catch_up_with(processor: Processor, run: Runtime, items: list[Item], quiet: bool) -> None:
     """Apply them, looking up from the work often enough to stop, to save and to be seen."""
     holding = processor.holding
     while items:
@@ -105,7 +152,8 @@ def _catch_up_with(processor: Processor, run: Runtime, items: list[Item]) -> Non
         processor.took_feedback(held - len(holding))  # what is held back counts as queued
         if run.intents:
             processor.save()
-        processor.timers(run, None)
+        if not quiet:
+            processor.timers(run, None)
 
 
 def _account_for_losses(processor: Processor, run: Runtime, planned: JoinPlan, joins: dict[Position, int]) -> None:

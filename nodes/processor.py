@@ -228,6 +228,8 @@ class Processor(NodeThread):
         if not stopped_by_user:
             self._send_again(run, run.portfolio.unanswered(), term)
 
+        self.positions = self.context.market_positions(run.portfolio.codes)
+        joining.keep_only(run, self.positions)
         policy = run.portfolio.config.policy.backpressure
         market = self._market = Subscription(
             self.portfolio_id, run.keys, policy, self.context.limits.max_queue_size, self._rouse
@@ -236,9 +238,9 @@ class Processor(NodeThread):
             self.portfolio_id, frozenset({self.portfolio_id.encode()}), None, 0, self._rouse
         )
         self._feedback_positions = {self.context.feedback_position(self.portfolio_id)}
-        joining.join(self, run, self.context.feedback, feedback, self._feedback_positions)
-        self.positions = self.context.market_positions(run.portfolio.codes)
-        # A version's first checkpoint holds its past; who takes over later finds it there.
+        # A version's first checkpoint holds its partitions and its past, for who takes over later finds them there: so
+        # none is written before the market is joined.
+        joining.join(self, run, self.context.feedback, feedback, self._feedback_positions, quiet=True)
         new = not loaded.state or loaded.checkpoint_version != run.config_version
         joining.join(
             self, run, self.context.market, market, self.positions, run.portfolio.cold if new else joining.NO_CODES
@@ -401,7 +403,7 @@ class Processor(NodeThread):
     def _note_positions(self, run: Runtime, market: Subscription) -> None:
         """Move the offsets on over what nobody here wanted. Read before looking at the queue: see LogConsumer."""
         positions = self.context.market.positions
-        if not market.batches and market.whole:
+        if market.whole and not market.batches:
             run.advance({position: offset for position, offset in positions.items() if position in self.positions})
 
     def _overdue(self, now: float) -> bool:
@@ -418,8 +420,8 @@ class Processor(NodeThread):
             self.save()
 
     def _take_adjustments(self, run: Runtime, market: Subscription) -> None:
-        if adjustments.take(self, run):
-            reload.register(self, run, market)  # a position in another code wants that code's prices
+        if adjustments.take(self, run):  # a position in another code wants that code's prices
+            reload.register(self, run, market, self.context.limits.start_timeout)
 
     def _on_failure(self, _intent: Intent) -> None:
         self._resend_now.set()
@@ -465,6 +467,7 @@ class Processor(NodeThread):
     def wait_until_allowed(self) -> None:
         """Hold still while the node's lease is over or checkpoints cannot be written; events wait in the log."""
         while not (self.context.lease.valid and self.context.checkpointer.healthy.is_set()):
+            self._resend_now.set()  # when it goes on, all that is unanswered
             if self.stopping.wait(_PAUSE):
                 return
 

@@ -1,8 +1,9 @@
 """A graceful reload: a new configuration takes over between two events, state and all (SPEC N5).
 
 The portfolio's own thread does it, so nothing is applied meanwhile: its queue is the buffer, and what the queue cannot
-hold stays in the log, to be read again. At most 30 s: a queue not empty after 20 s is dropped, and the portfolio
-starts again from its checkpoint, under the new configuration.
+hold stays in the log, to be read again, whatever the portfolio's policy. One deadline for all of it
+(`node.stop_timeout`, 30 s): a queue not empty after two thirds of that is dropped, and the portfolio starts again from
+its checkpoint, under the new configuration.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from market import topics
 from nodes import ending, joining
 from nodes.runtime import Runtime, Unloadable
 from nodes.subscription import Subscription
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DRAIN = 20.0
-"""Seconds that what was queued at the beginning may take."""
+_DRAINING = 2 / 3
+"""Of the time until its deadline that a reload may spend on what was queued at its beginning."""
 
 
 class DrainTimeout(Exception):
@@ -39,15 +39,16 @@ def reload(processor: Processor, run: Runtime, market: Subscription, feedback: S
     portfolio_id, begun = processor.portfolio_id, time.monotonic()
     if not _is_newer(processor):
         return
-    # 1. STOPPING: from here on what arrives is the buffer.
+    patience = processor.context.limits.stop_timeout
+    deadline = begun + patience
+    # 1. STOPPING: from here on what arrives is the buffer, of which no policy may lose any.
     processor.enter(Status.STOPPING, "reload")
-    queued_until = market.put
+    market.policy = "catch_up"
     # 2. Empty the queue of what came before.
-    while market.taken < queued_until and not processor.stopping.is_set():
-        if time.monotonic() - begun > DRAIN:
-            raise DrainTimeout(f"its queue was not empty after {DRAIN:.0f} s")
-        processor.wait_until_allowed()
-        processor.step(run, market, feedback)
+    if not _apply_up_to(market.put, processor, run, market, feedback, begun + patience * _DRAINING):
+        processor.enter(Status.STOPPED, "reload")
+        processor.enter(Status.RELOADING)
+        raise DrainTimeout(f"its queue was not empty after {patience * _DRAINING:.0f} s")
     if processor.stopping.is_set():
         return
     # 3. on_stop and a checkpoint. 4. STOPPED.
@@ -59,18 +60,20 @@ def reload(processor: Processor, run: Runtime, market: Subscription, feedback: S
     processor.enter(Status.RELOADING)
     refused = ""
     if loaded is not None and loaded.version > run.config_version:
-        # 6. A new instance, the state carried over, and its warm-up; the old one goes on if that fails.
+        # 6. A new instance, the state carried over, and its warm-up; the old one goes on if that fails. Registered for
+        # the codes it wants now before anything is saved: a version's first checkpoint has their partitions.
         try:
             run.reconfigure(loaded)
             _warm_up(processor, run, market)
+            register(processor, run, market, deadline - time.monotonic())
         except Unloadable as error:
             refused = str(error)
             processor.refused_version = loaded.version
             processor.alert("reload_failed", "critical", f"goes on with its old configuration: {refused}")
-    # 7. Replay the buffer in order, then register for the codes it wants now.
-    while not processor.stopping.is_set() and processor.step(run, market, feedback):
-        processor.wait_until_allowed()
-    register(processor, run, market)
+    # 7. Replay the buffer in order, as far as it has come by now: what comes after it, or was left in the log, or is
+    # not done in time, is read on as ever.
+    _apply_up_to(market.put, processor, run, market, feedback, deadline)
+    market.policy = run.portfolio.config.policy.backpressure
     processor.save(wait=True)
     # 8. RUNNING.
     processor.look(run)
@@ -78,6 +81,19 @@ def reload(processor: Processor, run: Runtime, market: Subscription, feedback: S
     log.info(
         "Portfolio %s: reloaded to version %d in %.3f s", portfolio_id, run.config_version, time.monotonic() - begun
     )
+
+
+def _apply_up_to(
+    put: int, processor: Processor, run: Runtime, market: Subscription, feedback: Subscription, deadline: float
+) -> bool:
+    """Apply what was queued when so many were put, unless it is to stop; False if the deadline came before the last."""
+    while market.taken < put and not processor.stopping.is_set():
+        if time.monotonic() > deadline:
+            return False
+        processor.wait_until_allowed()
+        processor.step(run, market, feedback)
+        processor.timers(run, market)
+    return True
 
 
 def heard_of(market: Subscription) -> frozenset[str]:
@@ -98,13 +114,14 @@ def _is_newer(processor: Processor) -> bool:
     return version is not None and version > processor.config_version
 
 
-def register(processor: Processor, run: Runtime, market: Subscription) -> None:
-    """Hear of the codes it wants now: added partitions start at the join point, removed ones are forgotten."""
+def register(processor: Processor, run: Runtime, market: Subscription, timeout: float) -> None:
+    """Hear of the codes it wants now: added partitions start at the join point, removed ones are forgotten.
+
+    Raises KafkaUnavailable if that is not done within `timeout` seconds.
+    """
     if market.keys == run.keys:
         return
-    processor.positions = processor.context.market_positions(run.portfolio.codes)
+    positions = processor.context.market_positions(run.portfolio.codes)
     added = run.portfolio.cold - heard_of(market)
-    market.keys = run.keys
-    joining.catch_up(processor, run, processor.context.market, market, processor.positions, None, added)
-    kept = {(t, p) for t, parts in run.offsets.items() for p in parts if t not in topics.MARKET_DATA.values()}
-    run.forget_offsets(kept | processor.positions)
+    joining.change_codes(processor, run, market, positions, added, timeout)
+    processor.positions = positions

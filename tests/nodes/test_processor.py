@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -26,7 +28,7 @@ from nodes.readers import Readers
 from nodes.runtime import Runtime, Unloadable
 from nodes.sender import Sender
 from nodes.subscription import Subscription
-from portfolios import checkpoints
+from portfolios import checkpoints, lifecycle
 from portfolios.kernel.config import parse
 from portfolios.kernel.events import Cause
 from portfolios.kernel.portfolio import Portfolio as Kernel
@@ -272,6 +274,18 @@ def test_what_says_nothing_of_its_prices_waits_for_none(scene: Scene, new_code: 
     assert run.portfolio.pseq == 1
 
 
+def read_on(processor: Processor, run: Runtime, market: Subscription, feedback: Subscription) -> None:
+    """As its thread does: what is queued, then what a halt left in the log, until there is neither."""
+    drain(processor, run, market, feedback)
+    while market.halted is not None:
+        joining.catch_up(processor, run, processor.context.market, market, processor.positions, None)
+        drain(processor, run, market, feedback)
+
+
+def hurried(scene: Scene, processor: Processor, **limits: float) -> None:
+    processor.context = replace(scene.context, limits=replace(scene.context.limits, **limits))  # type: ignore[arg-type]
+
+
 def replace_seen(feedback: Feedback, seen: str) -> Feedback:
     return msgspec.structs.replace(feedback, seen=seen)
 
@@ -307,16 +321,159 @@ def test_what_comes_during_a_reload_is_applied_after_it_in_order(
     assert run.portfolio.snapshot() == in_order(processor, code, start, range(9))
 
 
-def test_a_queue_that_does_not_empty_in_time_is_left_to_the_checkpoint(
+@pytest.mark.parametrize("policy", ["drop", "conflate"])
+def test_no_policy_loses_any_of_what_comes_during_a_reload(
+    scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    code = new_code()
+    processor = scene.portfolio(code)
+    reconfigure(processor, config((code,), {"backpressure": policy}), version=2)
+    run, market, feedback = scene.begin(processor)
+    start = scene.log.end(position_of(code))
+    stop = ending.say_stop
+
+    def meanwhile(processor: Processor, run: Runtime) -> None:
+        stop(processor, run)
+        scene.log.ticks(code, range(40))
+        scene.log.ticks(code, range(40, 45))
+        eventually(lambda: market.queued >= 9, saying="a full buffer")
+        place = position_of(code)
+        eventually(lambda: scene.context.market.positions[place] == start + 45, saying="all of it routed")
+
+    monkeypatch.setattr(ending, "say_stop", meanwhile)
+    reconfigure(processor, config((code,), {"backpressure": policy, "min_signal_interval": 3}), version=3)
+    reload.reload(processor, run, market, feedback)
+    assert market.policy == policy
+    read_on(processor, run, market, feedback)
+    assert processor.drops == 0
+    assert run.portfolio.snapshot() == in_order(processor, code, start, range(45))
+
+
+def test_a_reload_takes_over_what_becomes_of_a_full_queue(scene: Scene, new_code: NewCode) -> None:
+    code = new_code()
+    processor = scene.portfolio(code)
+    reconfigure(processor, config((code,), {"backpressure": "drop"}), version=2)
+    run, market, feedback = scene.begin(processor)
+    scene.log.ticks(code, range(20))
+    eventually(lambda: market.dropped == 11, saying="what is dropped")
+    reconfigure(processor, config((code,), {"backpressure": "catch_up"}), version=3)
+    reload.reload(processor, run, market, feedback)
+    scene.log.ticks(code, range(20, 50))
+    eventually(lambda: market.halted, saying="the halt")
+    read_on(processor, run, market, feedback)
+    assert (count(run), market.dropped) == (9 + 30, 11)
+    reconfigure(processor, config((code,), {"backpressure": "drop"}), version=4)
+    reload.reload(processor, run, market, feedback)
+    scene.log.ticks(code, range(50, 70))
+    eventually(lambda: market.dropped == 22, saying="what is dropped again")
+
+
+def test_a_reload_is_over_with_its_buffer_however_much_comes_meanwhile(
     scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reload, "DRAIN", -1.0)
+    code = new_code()
+    processor = scene.portfolio(code)
+    run, market, feedback = scene.begin(processor)
+    start = scene.log.end(position_of(code))
+    stop, step = ending.say_stop, processor.step
+    numbers = iter(range(60))
+    steps = timers = 0
+
+    def one_more() -> None:
+        before, number = market.put, next(numbers)
+        scene.log.ticks(code, range(number, number + 1))
+        eventually(lambda: market.put > before, saying="one more")
+
+    def meanwhile(processor: Processor, run: Runtime) -> None:
+        stop(processor, run)
+        for _ in range(4):
+            one_more()
+
+    def as_fast_as_they_are_applied(*args: Any) -> bool:
+        nonlocal steps
+        steps += 1
+        one_more()
+        return step(*args)
+
+    def look_up(*_: Any) -> None:
+        nonlocal timers
+        timers += 1
+
+    monkeypatch.setattr(ending, "say_stop", meanwhile)
+    monkeypatch.setattr(processor, "step", as_fast_as_they_are_applied)
+    monkeypatch.setattr(processor, "timers", look_up)
+    reconfigure(processor, config((code,)))
+    reload.reload(processor, run, market, feedback)
+    assert Portfolio.objects.get(id=processor.portfolio_id).status == "running"
+    assert 1 <= steps <= 4
+    assert timers == steps
+    drain_with = count(run)
+    monkeypatch.setattr(processor, "step", step)
+    read_on(processor, run, market, feedback)
+    assert run.portfolio.snapshot() == in_order(processor, code, start, range(count(run)))
+    assert count(run) == drain_with + steps
+
+
+def test_what_a_buffer_left_in_the_log_is_read_after_the_reload_for_other_codes_too(
+    scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, added = new_code(2), new_code(5)
+    processor = scene.portfolio(code)
+    run, market, feedback = scene.begin(processor)
+    stop = ending.say_stop
+
+    def meanwhile(processor: Processor, run: Runtime) -> None:
+        stop(processor, run)
+        scene.log.ticks(code, range(40))
+        scene.log.ticks(added, range(7))  # before it joins
+        eventually(lambda: market.halted, saying="the halt")
+
+    monkeypatch.setattr(ending, "say_stop", meanwhile)
+    reconfigure(processor, config((code, added)))
+    reload.reload(processor, run, market, feedback)
+    assert count(run) <= 10
+    assert Portfolio.objects.get(id=processor.portfolio_id).status == "running"
+    scene.log.ticks(added, range(7, 10))
+    read_on(processor, run, market, feedback)
+    eventually(lambda: read_on(processor, run, market, feedback) or count(run) == 43, saying="all of them")
+    assert run.next_offset(position_of(code)) == scene.log.end(position_of(code))
+    assert run.next_offset(position_of(added)) == scene.log.end(position_of(added))
+
+
+def test_what_is_not_replayed_by_the_deadline_is_applied_as_ever(
+    scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = new_code()
+    processor = scene.portfolio(code)
+    run, market, feedback = scene.begin(processor)
+    start = scene.log.end(position_of(code))
+    stop = ending.say_stop
+
+    def meanwhile(processor: Processor, run: Runtime) -> None:
+        stop(processor, run)
+        scene.log.ticks(code, range(8))
+        eventually(lambda: market.queued == 8, saying="the buffer")
+        eventually(lambda: time.monotonic() > begun + 0.5, saying="the deadline")
+
+    monkeypatch.setattr(ending, "say_stop", meanwhile)
+    hurried(scene, processor, stop_timeout=0.5)
+    reconfigure(processor, config((code,)))
+    begun = time.monotonic()
+    reload.reload(processor, run, market, feedback)
+    assert count(run) == 0
+    assert Portfolio.objects.get(id=processor.portfolio_id).status == "running"
+    read_on(processor, run, market, feedback)
+    assert run.portfolio.snapshot() == in_order(processor, code, start, range(8))
+
+
+def test_a_queue_that_does_not_empty_in_time_is_left_to_the_checkpoint(scene: Scene, new_code: NewCode) -> None:
     code = new_code()
     processor = scene.portfolio(code)
     run, market, feedback = scene.begin(processor)
     scene.log.ticks(code, range(5))
     eventually(lambda: market.put == 5, saying="a queue")
     reconfigure(processor, config((code,)))
+    hurried(scene, processor, stop_timeout=-1.0)
     with pytest.raises(reload.DrainTimeout):
         reload.reload(processor, run, market, feedback)
     processor._leave()
@@ -324,6 +481,161 @@ def test_a_queue_that_does_not_empty_in_time_is_left_to_the_checkpoint(
     drain(processor, run, market, feedback)
     assert run.config_version == 2
     assert count(run) == 5
+
+
+@pytest.mark.parametrize("forced", [False, True])
+def test_the_statuses_of_a_reload_are_told_in_order(
+    scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch, forced: bool
+) -> None:
+    code = new_code()
+    processor = scene.portfolio(code)
+    run, market, feedback = scene.begin(processor)
+    told: list[str] = []
+    written: list[str] = []
+
+    def tell(portfolio_id: str, status: str) -> None:
+        told.append(str(status))
+        written.append(Portfolio.objects.get(id=portfolio_id).status)
+
+    monkeypatch.setattr(lifecycle, "publish", tell)
+    scene.log.ticks(code, range(5))
+    eventually(lambda: market.put == 5, saying="a queue")
+    reconfigure(processor, config((code,)))
+    if forced:
+        hurried(scene, processor, stop_timeout=-1.0)
+        with pytest.raises(reload.DrainTimeout):
+            reload.reload(processor, run, market, feedback)
+        processor._leave()
+        scene.begin(processor)
+    else:
+        reload.reload(processor, run, market, feedback)
+    assert told == written == ["stopping", "stopped", "reloading", "running"]
+
+
+# -- a version's first checkpoint --------------------------------------------------------------------------------------
+
+
+@dataclass
+class Written:
+    """What was saved of a version: the partitions of the market, and the codes whose past had been shown by then."""
+
+    partitions: set[int]
+    shown: set[str]
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[Written]]:
+    """By version, in order. Of portfolios that remember nothing of any code when they are made."""
+    found: dict[int, list[Written]] = defaultdict(list)
+    shown: dict[int, set[str]] = defaultdict(set)
+    save, show = checkpoints.save, joining.warm_up
+
+    def watched(saves: Any, now: Any) -> set[str]:
+        for each in saves:
+            partitions = set(each.offsets.get(topics.MARKET_DATA["cn"], {}))
+            found[each.config_version].append(Written(partitions, set(shown[each.config_version])))
+        return save(saves, now)
+
+    def showing(processor: Processor, run: Runtime, codes: frozenset[str], *args: Any) -> None:
+        shown[run.config_version] |= codes
+        show(processor, run, codes, *args)
+
+    monkeypatch.setattr(Kernel, "cold", Kernel.codes)
+    monkeypatch.setattr(checkpoints, "save", watched)
+    monkeypatch.setattr(joining, "warm_up", showing)
+    return found
+
+
+def test_a_version_taken_over_by_a_start_is_saved_with_its_partitions_and_its_past_from_the_first(
+    scene: Scene, new_code: NewCode, written: dict[int, list[Written]]
+) -> None:
+    scene.context = replace(scene.context, limits=replace(scene.context.limits, checkpoint_interval=0.0))
+    kept, removed, added = new_code(1), new_code(2), new_code(3)
+    processor = scene.portfolio(kept)
+    reconfigure(processor, config((kept, removed)), version=2)
+    scene.begin(processor)
+    processor._leave()
+    for number in range(3):
+        told = encode(answer(number + 1, "o", processor.portfolio_id))
+        scene.log.raw(topics.ORDERS_FEEDBACK, processor.portfolio_id, told)
+    scene.log.ticks(kept, range(5))
+    reconfigure(processor, config((kept, added)), version=3)
+    run, *_ = scene.begin(Processor(scene.context, processor.portfolio_id, 1))
+    assert (run.portfolio.pseq, count(run)) == (3, 5)
+    assert len(written[3]) > 1  # some of them while it read on
+    assert [each for each in written[3] if each != Written({1, 3}, {kept, added})] == []
+
+
+def test_a_version_taken_over_by_a_reload_is_saved_with_its_partitions_and_its_past_from_the_first(
+    scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch, written: dict[int, list[Written]]
+) -> None:
+    """Each price makes an order, and each order a checkpoint: while the buffer is replayed too."""
+    kept, removed, added = new_code(1), new_code(2), new_code(3)
+    processor = scene.portfolio(kept, every=1)
+    reconfigure(processor, config((kept, removed), every=1), version=2)
+    run, market, feedback = scene.begin(processor)
+    stop = ending.say_stop
+
+    def meanwhile(processor: Processor, run: Runtime) -> None:
+        stop(processor, run)
+        scene.log.ticks(kept, range(2))
+        scene.log.ticks(removed, range(2))
+        scene.log.ticks(kept, range(2, 4))
+        eventually(lambda: market.queued == 6, saying="the buffer")
+
+    monkeypatch.setattr(ending, "say_stop", meanwhile)
+    reconfigure(processor, config((kept, added), every=1), version=3)
+    reload.reload(processor, run, market, feedback)
+    assert count(run) == 4
+    assert len(written[3]) > 1
+    assert [each for each in written[3] if each != Written({1, 3}, {kept, added})] == []
+
+
+def test_a_code_that_comes_again_after_a_start_without_it_begins_at_the_live_end(
+    scene: Scene, new_code: NewCode
+) -> None:
+    code, other = new_code(1), new_code(2)
+    processor = scene.portfolio(code)
+    for version, codes in enumerate([(code, other), (code,), (code, other)], start=2):
+        scene.log.ticks(other, range(4))
+        reconfigure(processor, config(codes), version)
+        processor = Processor(scene.context, processor.portfolio_id, 1)
+        run, market, feedback = scene.begin(processor)
+        drain(processor, run, market, feedback)
+        assert count(run) == 0
+        processor._leave()
+
+
+# -- what is not answered ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["the lease", "the database"])
+def test_when_it_may_go_on_it_sends_again_all_that_is_unanswered(scene: Scene, new_code: NewCode, what: str) -> None:
+    code = new_code()
+    processor = scene.portfolio(code, every=1)
+    run, market, feedback = scene.begin(processor)
+    scene.log.ticks(code, range(2))
+    eventually(lambda: market.put == 2, saying="two ticks")
+    drain(processor, run, market, feedback)
+    eventually(lambda: len(scene.producer.messages) == 2, saying="two orders")
+    processor.wait_until_allowed()
+    processor.timers(run, market)
+    assert not run.intents  # nothing was in its way
+    lease, healthy = scene.context.lease, scene.checkpointer.healthy
+    if what == "the lease":
+        lease._until = float("-inf")
+    else:
+        healthy.clear()
+    waiting = threading.Thread(target=processor.wait_until_allowed)
+    waiting.start()
+    eventually(processor._resend_now.is_set, saying="it waits")
+    lease.renew(lease.now())
+    healthy.set()
+    waiting.join(10)
+    processor.timers(run, market)
+    eventually(lambda: len(scene.producer.messages) == 4, saying="both sent again")
+    ids = [decode_order(value).order_id for _, _, value in scene.producer.messages]
+    assert ids[:2] == ids[2:]
 
 
 def test_a_reload_without_a_newer_version_is_none(scene: Scene, new_code: NewCode) -> None:

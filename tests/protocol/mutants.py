@@ -126,7 +126,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "offsets ahead of the state",
         "nodes.processor",
         "Processor._note_positions",
-        "if not market.batches and market.whole:",
+        "if market.whole and not market.batches:",
         "if True:",
     ),
     # -- the epoch -------------------------------------------------------------------------------------------------
