@@ -129,8 +129,8 @@ def _database() -> dict[str, Any]:
                 # One writer at a time: a transaction takes its turn at BEGIN, not in its middle where it would fail.
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 20,
-                # Every thread has a connection of its own for days. By default each may keep 2 MB of pages, and sorts as
-                # much as it likes in memory: a process of ten threads would grow for as long as its books do.
+                # Every thread has a connection of its own for days. Left alone each may keep 2 MB of pages, and with
+                # sorts in memory a process of ten threads would grow for as long as its books do.
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-512;",
             },
         }

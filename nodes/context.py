@@ -29,10 +29,6 @@ log = logging.getLogger(__name__)
 _making_rules = threading.Lock()
 
 
-def _stop_timeout() -> float:
-    return float(settings.GINKGO.node.stop_timeout)
-
-
 @dataclass(frozen=True)
 class Limits:
     """Times in seconds, the queue in events. `stop_timeout` is what a reload may take; then it is forced."""
@@ -40,9 +36,9 @@ class Limits:
     max_queue_size: int
     checkpoint_interval: float
     resend_interval: float
+    stop_timeout: float
     answer_wait: float = 2.0
     start_timeout: float = 20.0
-    stop_timeout: float = field(default_factory=_stop_timeout)
 
 
 class TopicCatalogue:

@@ -158,7 +158,7 @@ class Node:
         )
         self._context = Context(
             node_id=self.node_id,
-            limits=Limits(c.max_queue_size, c.checkpoint_interval, c.resend_interval),
+            limits=Limits(c.max_queue_size, c.checkpoint_interval, c.resend_interval, c.stop_timeout),
             market=self._market,
             feedback=self._feedback,
             checkpointer=self._checkpointer,

@@ -53,7 +53,7 @@ class Scene:
         self.checkpointer = Checkpointer("c", sender, alerts.alerter)
         self.checkpointer.start()
         self.context = Context(
-            node_id="node-t", limits=Limits(10, 3600, 3600, answer_wait=0.1), market=log.consumer(alerts),
+            node_id="node-t", limits=Limits(10, 3600, 3600, 30, answer_wait=0.1), market=log.consumer(alerts),
             feedback=log.consumer(alerts, decode_feedback), checkpointer=self.checkpointer, sender=sender,
             lease=lease, alerter=alerts.alerter, catalogue=TopicCatalogue(topic_admin.catalogue),
             readers=Readers(lambda: bus.make_consumer("test.join", None, **{"enable.partition.eof": True})),
