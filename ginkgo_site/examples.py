@@ -77,6 +77,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "scheduler run": ("ginkgo scheduler run",),
     "scheduler nodes": ("ginkgo scheduler nodes",),
     "scheduler plan": ("ginkgo scheduler plan",),
+    "scheduler commands": ("ginkgo scheduler commands", 'ginkgo scheduler commands --portfolio "My trend" --limit 5'),
     "scheduler status": ("ginkgo scheduler status --json",),
     "scheduler migrate": ('ginkgo scheduler migrate "My trend" --to node-2',),
     "scheduler rebalance": ("ginkgo scheduler rebalance",),

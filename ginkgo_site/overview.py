@@ -21,7 +21,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "The cluster": {
         "node": "run a node, take one out of service",
         "worker": "another name for `node start`",
-        "scheduler": "run it; nodes, plan, moves",
+        "scheduler": "run it; nodes, plan, moves, commands",
         "engine": "run it; stop and start all trading",
         "feed": "publish market data, record it",
         "livecore": "scheduler, engine and feed in one",

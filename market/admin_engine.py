@@ -131,7 +131,7 @@ class EngineSwitchAdmin(ModelAdmin):
     def _turn(self, request: HttpRequest, on: bool, title: str, says: str, button: str) -> HttpResponse:
         if not admin_confirm.is_answered(request):
             return admin_confirm.page(self, request, title, says, button, [], danger=not on)
-        switch.turn(on, request.user.get_username())
+        switch.press(on, request.user.get_username())
         self.log_change(request, EngineSwitch.objects.get(pk=1), "Turned on" if on else "Turned off")
         said = "on: orders are sent" if on else "off: working orders are cancelled, new ones are rejected"
         messages.warning(request, f"The engines are {said}.")

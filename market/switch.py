@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db import transaction
+
 from market.models import EngineSwitch
+from portfolios import command_log
 
 _ROW = 1
 
@@ -38,3 +41,16 @@ def turn(on: bool, who: str) -> Switch:
     """Put the switch on or off in `who`'s name; engines follow within `engine.switch_interval`."""
     row, _ = EngineSwitch.objects.update_or_create(pk=_ROW, defaults={"on": on, "changed_by": who[:150]})
     return Switch(row.on, row.changed_by, row.changed_at)
+
+
+def press(on: bool, who: str = "") -> Switch:
+    """`turn` for somebody who asks here and now, written down in the command log with it (SPEC S7).
+
+    `who` empty: whoever runs this process.
+    """
+    who = who or command_log.system_user()
+    with transaction.atomic():
+        found = turn(on, who)
+        result = "engines send orders" if on else "engines have stopped trading"
+        command_log.done("engine.start" if on else "engine.stop", "engine", who, result)
+    return found

@@ -217,7 +217,7 @@ def _ask(
         settle(portfolio_id)
     asked.refresh_from_db()
     if asked.state == AdjustmentState.PENDING:
-        signals.tell(signals.adjustment_asked, portfolio_id)
+        signals.tell(signals.adjustment_asked, portfolio_id, asked_by=asked.author.get_username())
     return _or_refused(asked)
 
 

@@ -36,11 +36,11 @@ class WishAdmin(ModelAdmin):
         if not admin_confirm.is_answered(request):
             says = "Orders that are not answered yet are cancelled. What they hold, they keep, and nobody watches it."
             return admin_confirm.page(self, request, f"Stop {_count(chosen)}?", says, "Stop", _told(chosen))
-        return self._ask(request, chosen, lambda one: services.stop(one.pk), "was asked to stop")
+        return self._ask(request, chosen, lambda one: services.stop(one.pk, _who(request)), "was asked to stop")
 
     @admin.action(description="Reload", permissions=["change"])
     def reload_selected(self, request: HttpRequest, chosen: QuerySet[Portfolio]) -> HttpResponse | None:
-        return self._ask(request, chosen, lambda one: services.reload(one.pk), "was asked to reload")
+        return self._ask(request, chosen, lambda one: services.reload(one.pk, _who(request)), "was asked to reload")
 
     @action(description="Start", url_path="start", permissions=["change"], icon="play_arrow")
     def start_it(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -71,7 +71,8 @@ class WishAdmin(ModelAdmin):
             button = "Start, with real money" if real else "Start"
             title = f"Start {_count(chosen)}?"
             return admin_confirm.page(self, request, title, says, button, _told(chosen), danger=bool(real))
-        return self._ask(request, chosen, lambda one: services.start(one.pk, confirmed=ask), "was asked to run")
+        who = _who(request)
+        return self._ask(request, chosen, lambda one: services.start(one.pk, ask, who), "was asked to run")
 
     def _reload(self, request: HttpRequest, chosen: QuerySet[Portfolio]) -> HttpResponse | None:
         if not admin_confirm.is_answered(request):
@@ -93,6 +94,10 @@ class WishAdmin(ModelAdmin):
                 self.log_change(request, portfolio, said[0].upper() + said[1:])
                 messages.success(request, f"{portfolio} {said}")
         return None
+
+
+def _who(request: HttpRequest) -> str:
+    return request.user.get_username()
 
 
 def _count(chosen: Sequence[Portfolio] | QuerySet[Portfolio]) -> str:

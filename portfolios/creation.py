@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from portfolios import accounts, adjustments, configs, signals
+from portfolios import accounts, adjustments, command_log, configs, signals
 from portfolios.errors import InvalidConfig
 from portfolios.kernel.config import Fault
 from portfolios.lookup import user_of
@@ -65,6 +65,8 @@ def create(
         if positions:
             adjustments.open_with(portfolio, positions, author or user)
         if running:
+            who = (author or user).get_username()
+            command_log.done("portfolio.start", portfolio.id, who, command_log.WANTED)
             signals.tell(signals.desired_state_changed, portfolio.id, desired_state=portfolio.desired_state)
     return portfolio
 

@@ -44,7 +44,8 @@ def update_config(
         Revision.objects.create(
             portfolio=portfolio, version=portfolio.version, config=checked, author=author, change=what[:500]
         )
-        signals.tell(signals.config_changed, portfolio.id, version=portfolio.version)
+        asked_by = author.get_username() if author is not None else ""
+        signals.tell(signals.config_changed, portfolio.id, version=portfolio.version, asked_by=asked_by)
     return portfolio
 
 

@@ -17,10 +17,10 @@ desired_state_changed = Signal()
 """portfolio_id, desired_state: the owner wants it running or stopped."""
 
 config_changed = Signal()
-"""portfolio_id, version: there is a newer configuration, or the owner asks to load the newest again."""
+"""portfolio_id, version, asked_by: there is a newer configuration, or somebody asks to load the newest again."""
 
 adjustment_asked = Signal()
-"""portfolio_id: a deposit or a correction waits for the node that runs it."""
+"""portfolio_id, asked_by: a deposit or a correction waits for the node that runs it."""
 
 
 def tell(signal: Signal, portfolio_id: str, **facts: Any) -> None:

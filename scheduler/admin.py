@@ -54,8 +54,8 @@ class NodeAdmin(ModelAdmin):
         if edited:
             Node.objects.filter(pk=obj.pk).update(**{name: getattr(obj, name) for name in edited})
         if "enabled" in form.changed_data:
-            who = str(request.user)
-            _tell(self, request, operations.enable(obj.pk) if obj.enabled else operations.drain(obj.pk, who), obj.pk)
+            change_it = operations.enable if obj.enabled else operations.drain
+            _tell(self, request, change_it(obj.pk, str(request.user)), obj.pk)
         elif edited:
             requests.request_tick(f"node {obj.pk} edited")
 
@@ -89,7 +89,7 @@ class NodeAdmin(ModelAdmin):
     @admin.action(description="Enable: put them back into service", permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
         for node in queryset:
-            _tell(self, request, operations.enable(node.pk), node.pk)
+            _tell(self, request, operations.enable(node.pk, str(request.user)), node.pk)
 
     @admin.action(description="Shut down: have their processes stop in order", permissions=["change"])
     def shut_down(self, request: HttpRequest, queryset: QuerySet[Node]) -> HttpResponse | None:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from portfolios import lifecycle
 from portfolios.loads import Measured
 from portfolios.models import Assignment, Command, Portfolio
+from portfolios.models.command import CommandState
 from portfolios.models.portfolio import DesiredState, Status
 from portfolios.ownership import NOBODY, Ownership
 from scheduler import commands, moves
@@ -23,6 +24,8 @@ from scheduler.planner import Move
 log = logging.getLogger(__name__)
 
 _STOP_AGAIN_AFTER = timedelta(seconds=30)
+_ASKED_WITHIN = timedelta(seconds=60)
+"""So long a start or stop that the scheduler sends is due to whoever wished it; later it is the scheduler's own."""
 _A_CODE = 1.0
 """Events a second that a code is reckoned with where nothing was measured at all."""
 _NOTHING: Mapping[str, Measured] = MappingProxyType({})
@@ -81,18 +84,20 @@ def apply(
     """
     done: list[Move] = []
     began = time.monotonic()
-    for move in _grouped(planned):
+    planned = _grouped(planned)
+    starters = _who_asked(commands.PORTFOLIO_START, now) if any(m.kind == "place" for m in planned) else {}
+    for move in planned:
         if not still_held():
             log.warning("This scheduler stops or has lost its lease: the rest of the plan is left to the next round")
             return done, False
-        if _apply_one(move, holdings.owners[move.portfolio_id], now):
+        if _apply_one(move, holdings.owners[move.portfolio_id], starters, now):
             done.append(move)
     if any(m.kind == "failover" for m in done):
         log.info("Migration completed in %.1fs", time.monotonic() - began)
     return done, True
 
 
-def _apply_one(move: Move, owner: Ownership, now: datetime) -> bool:
+def _apply_one(move: Move, owner: Ownership, starters: Mapping[str, str], now: datetime) -> bool:
     if move.kind == "move":
         return moves.begin(owner, move.target, move.reason, now)
     given = give(owner, move.target, move.reason)
@@ -103,7 +108,8 @@ def _apply_one(move: Move, owner: Ownership, now: datetime) -> bool:
         commands.send(commands.MIGRATE_IN, move.portfolio_id, move.target, given.epoch, {"source": move.source})
     else:
         log.info("Portfolio %s assigned to %s (epoch %d)", move.portfolio_id, move.target, given.epoch)
-        commands.send(commands.PORTFOLIO_START, move.portfolio_id, move.target, given.epoch)
+        who = starters.get(move.portfolio_id, commands.SCHEDULER)
+        commands.send(commands.PORTFOLIO_START, move.portfolio_id, move.target, given.epoch, issued_by=who)
     return True
 
 
@@ -116,14 +122,27 @@ def stop_unwanted(holdings: Holdings, live: frozenset[str], now: datetime) -> in
         command_type=commands.PORTFOLIO_STOP, created_at__gt=now - _STOP_AGAIN_AFTER
     ).values_list("target_id", "epoch")
     asked = set(recent)
+    stoppers = _who_asked(commands.PORTFOLIO_STOP, now)
     for owner in unwanted:
         if owner.node_id in live:
             if (owner.portfolio_id, owner.epoch) not in asked:
-                commands.send(commands.PORTFOLIO_STOP, owner.portfolio_id, owner.node_id, owner.epoch)
+                who = stoppers.get(owner.portfolio_id, commands.SCHEDULER)
+                commands.send(
+                    commands.PORTFOLIO_STOP, owner.portfolio_id, owner.node_id, owner.epoch, issued_by=who
+                )  # fmt: skip
         elif give(owner, NOBODY, f"stopped by its owner; node {owner.node_id} is offline") is not None:
             log.info("Portfolio %s stopped: node %s is offline", owner.portfolio_id, owner.node_id)
             lifecycle.enter(owner.portfolio_id, Status.STOPPED, f"node {owner.node_id} is offline", taking_over=True)
     return len(unwanted)
+
+
+def _who_asked(command_type: str, now: datetime) -> dict[str, str]:
+    """Portfolio → who has wished it of late; a wish is a command that went to no node."""
+    wishes = Command.objects.filter(
+        command_type=command_type, node_id="", created_at__gt=now - _ASKED_WITHIN,
+        state__in=(CommandState.RUNNING, CommandState.DONE),
+    )  # fmt: skip
+    return dict(wishes.order_by("created_at").values_list("target_id", "issued_by"))
 
 
 def _grouped(planned: Iterable[Move]) -> list[Move]:

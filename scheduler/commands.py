@@ -25,6 +25,10 @@ MIGRATE_OUT = "portfolio.migrate_out"
 MIGRATE_IN = "portfolio.migrate_in"
 NODE_DRAIN = "node.drain"
 NODE_SHUTDOWN = "node.shutdown"
+NODE_ENABLE = "node.enable"
+"""No node's to execute: the scheduler gives it portfolios again."""
+REBALANCE = "scheduler.rebalance"
+"""The scheduler's, and the name of its task."""
 COMMAND_TYPES = frozenset(
     {
         *(PORTFOLIO_START, PORTFOLIO_STOP, PORTFOLIO_RELOAD, PORTFOLIO_ADJUST),
@@ -33,6 +37,8 @@ COMMAND_TYPES = frozenset(
 )
 
 EXECUTE = "nodes.tasks.execute"
+SCHEDULER = "scheduler"
+"""Who asks where the scheduler itself decides."""
 _SWEEP_GRACE = timedelta(seconds=5)
 
 
@@ -46,7 +52,7 @@ def send(
     node_id: str,
     epoch: int | None = None,
     params: dict[str, Any] | None = None,
-    issued_by: str = "scheduler",
+    issued_by: str = SCHEDULER,
 ) -> Command:
     """Record the command and put it on the queue of `node_id`; a broker that is away leaves it `failed`.
 
@@ -61,7 +67,7 @@ def send(
         epoch=epoch,
         params=params or {},
         issued_by=issued_by[:150],
-        expires_at=datetime.now(UTC) + timedelta(seconds=EXPIRES),
+        expires_at=_expiry(),
     )
     fault = wires.send_task(
         EXECUTE,
@@ -73,14 +79,22 @@ def send(
         epoch=epoch,
         params=command.params,
     )
-    if fault:
-        log.warning("Command %s for %s was not sent: %s", command_type, target_id, fault)
-        result = f"not sent: {fault}"[:500]
-        Command.objects.filter(command_id=command.command_id, state=CommandState.SENT).update(
-            state=CommandState.FAILED, result=result, finished_at=datetime.now(UTC)
-        )
-        command.state, command.result = CommandState.FAILED, result
-    return command
+    return _failed(command, fault) if fault else command
+
+
+def ask_scheduler(command_type: str, issued_by: str) -> Command:
+    """Record a command to the scheduler itself and put it on its queue, as the task of that name; else like `send`."""
+    command = Command.objects.create(
+        command_type=command_type,
+        target_id=wires.SOURCE,
+        params={"issued_by": issued_by},
+        issued_by=issued_by[:150],
+        expires_at=_expiry(),
+    )
+    fault = wires.send_task(
+        command_type, wires.SCHEDULER_QUEUE, EXPIRES, command_id=command.command_id, params=command.params
+    )
+    return _failed(command, fault) if fault else command
 
 
 def cancel(command_id: str, reason: str, now: datetime) -> bool:
@@ -93,3 +107,16 @@ def sweep(now: datetime) -> int:
     """Mark as expired what nobody began in time; how many."""
     late = Command.objects.filter(state=CommandState.SENT, expires_at__lt=now - _SWEEP_GRACE)
     return late.update(state=CommandState.EXPIRED, result="nobody began it in time", finished_at=now)
+
+
+def _expiry() -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=EXPIRES)
+
+
+def _failed(command: Command, fault: str) -> Command:
+    log.warning("Command %s for %s was not sent: %s", command.command_type, command.target_id, fault)
+    command.state, command.result = CommandState.FAILED, f"not sent: {fault}"[:500]
+    Command.objects.filter(command_id=command.command_id, state=CommandState.SENT).update(
+        state=command.state, result=command.result, finished_at=datetime.now(UTC)
+    )
+    return command

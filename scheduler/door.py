@@ -20,6 +20,7 @@ from market.dispatcher import EXPIRES, Dispatcher, Handler, Order, Refused, orde
 from market.messages import ControlCommand, decode_command, decode_schedule
 from market.poison import UNDECODABLE, PoisonCounter
 from portfolios import services
+from portfolios.command_log import WANTED
 from portfolios.errors import PortfolioError
 from scheduler import commands, operations, wires
 
@@ -37,15 +38,17 @@ ENGINES_OWN = frozenset({"engine.start", "engine.stop"})
 def handlers() -> dict[str, Handler]:
     """What the scheduler does when asked; each is a call of the functions that API and commands call."""
     return {
-        "portfolio.start": _wish(lambda o: services.start(o.target_id, bool(o.params.get("confirmed")))),
-        "portfolio.stop": _wish(lambda o: services.stop(o.target_id)),
+        "portfolio.start": _wish(
+            lambda o: services.start(o.target_id, bool(o.params.get("confirmed")), command_id=o.command_id)
+        ),
+        "portfolio.stop": _wish(lambda o: services.stop(o.target_id, command_id=o.command_id)),
         "portfolio.migrate": _operate(
             lambda o: operations.migrate(
                 o.target_id, _text(o, "target_node", "target"), _text(o, "source_node", "source"), o.issued_by
             )
         ),
         "node.drain": _operate(lambda o: operations.drain(o.target_id, o.issued_by)),
-        "node.enable": _operate(lambda o: operations.enable(o.target_id)),
+        "node.enable": _operate(lambda o: operations.enable(o.target_id, o.issued_by, o.command_id)),
     }
 
 
@@ -92,7 +95,7 @@ def _wish(act: Callable[[Order], object]) -> Handler:
             act(order)
         except PortfolioError as error:
             raise Refused(str(error)) from None
-        return "wanted; a node makes it true"
+        return WANTED
 
     return handle
 

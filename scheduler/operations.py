@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from django.conf import settings
 
+from portfolios import command_log
 from portfolios.models import Assignment, Portfolio
 from portfolios.models.portfolio import DesiredState
 from portfolios.ownership import NOBODY, Ownership
@@ -63,7 +64,8 @@ def migrate(portfolio_id: str, target: str, source: str = "", issued_by: str = "
 
 def rebalance(issued_by: str = "") -> Answer:
     """Balance now, to within one portfolio, as far as the moves of one tick go."""
-    if not requests.request_tick(f"rebalance by {issued_by}" if issued_by else "rebalance", threshold=1):
+    asked = commands.ask_scheduler(commands.REBALANCE, _who(issued_by))
+    if asked.result:
         return Answer(False, "the scheduler could not be asked: Redis does not answer")
     return Answer(True)
 
@@ -74,16 +76,18 @@ def drain(node_id: str, issued_by: str = "") -> Answer:
         return _unknown(node_id)
     Node.objects.filter(node_id=node_id).update(enabled=False)
     log.info("ExecutionNode %s is drained", node_id)
-    commands.send(commands.NODE_DRAIN, node_id, node_id, issued_by=issued_by or "operator")
+    commands.send(commands.NODE_DRAIN, node_id, node_id, issued_by=_who(issued_by))
     requests.request_tick(f"drain of {node_id}")
     return Answer(True, source_node=node_id)
 
 
-def enable(node_id: str) -> Answer:
-    """Put a drained node back into service."""
+def enable(node_id: str, issued_by: str = "", command_id: str = "") -> Answer:
+    """Put a drained node back into service. `command_id`: of the command that asks for it, if it is in the log."""
     if not Node.objects.filter(node_id=node_id).exists():
         return _unknown(node_id)
     Node.objects.filter(node_id=node_id).update(enabled=True)
+    if not command_id:
+        command_log.done(commands.NODE_ENABLE, node_id, issued_by, "in service")
     log.info("ExecutionNode %s is enabled", node_id)
     requests.request_tick(f"{node_id} enabled")
     return Answer(True, target_node=node_id)
@@ -96,10 +100,14 @@ def shut_down(node_id: str, issued_by: str = "") -> Answer:
         return _unknown(node_id)
     if node.state != NodeState.ONLINE:
         return Answer(False, f"node {node_id} is offline")
-    sent = commands.send(commands.NODE_SHUTDOWN, node_id, node_id, issued_by=issued_by or "operator")
+    sent = commands.send(commands.NODE_SHUTDOWN, node_id, node_id, issued_by=_who(issued_by))
     if sent.result:
         return Answer(False, sent.result, source_node=node_id)
     return Answer(True, source_node=node_id)
+
+
+def _who(issued_by: str) -> str:
+    return issued_by or command_log.system_user()
 
 
 def _why_not_there(owner: Ownership, target: str, source: str) -> str:

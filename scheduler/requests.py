@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
+from portfolios.command_log import system_user
 from portfolios.models import Assignment
 from scheduler import commands, wires
 
@@ -19,9 +20,9 @@ EXPIRES = 30.0
 """Seconds: after these the beat has ticked anyway."""
 
 
-def request_tick(reason: str, threshold: int | None = None) -> bool:
+def request_tick(reason: str) -> bool:
     """Have the scheduler tick at once. False if the request did not get through: the next beat does it then."""
-    fault = wires.send_task(TICK, wires.SCHEDULER_QUEUE, EXPIRES, trigger=reason, threshold=threshold)
+    fault = wires.send_task(TICK, wires.SCHEDULER_QUEUE, EXPIRES, trigger=reason)
     if fault:
         log.warning("The scheduler was not asked to tick (%s), its next beat will: %s", reason, fault)
     return not fault
@@ -37,21 +38,21 @@ def on_desired_state_changed(sender: Any, **_: Any) -> None:
     transaction.on_commit(_tick_for_a_portfolio)
 
 
-def on_config_changed(sender: Any, portfolio_id: str, version: int, **_: Any) -> None:
+def on_config_changed(sender: Any, portfolio_id: str, version: int, asked_by: str = "", **_: Any) -> None:
     """A newer configuration: whoever runs the portfolio is told, and finds out by itself if it is not."""
-    transaction.on_commit(partial(_send, commands.PORTFOLIO_RELOAD, portfolio_id, {"version": version}))
+    transaction.on_commit(partial(_send, commands.PORTFOLIO_RELOAD, portfolio_id, {"version": version}, asked_by))
 
 
-def on_adjustment_asked(sender: Any, portfolio_id: str, **_: Any) -> None:
+def on_adjustment_asked(sender: Any, portfolio_id: str, asked_by: str = "", **_: Any) -> None:
     """A deposit waits: whoever runs the portfolio is told, and finds it by itself if it is not."""
-    transaction.on_commit(partial(_send, commands.PORTFOLIO_ADJUST, portfolio_id, {}))
+    transaction.on_commit(partial(_send, commands.PORTFOLIO_ADJUST, portfolio_id, {}, asked_by))
 
 
 def _tick_for_a_portfolio() -> None:
     request_tick("desired state changed")
 
 
-def _send(command_type: str, portfolio_id: str, params: dict[str, Any]) -> None:
+def _send(command_type: str, portfolio_id: str, params: dict[str, Any], asked_by: str) -> None:
     owner = Assignment.objects.filter(portfolio_id=portfolio_id).exclude(node_id="").first()
     if owner is not None:
-        commands.send(command_type, portfolio_id, owner.node_id, owner.epoch, params, "owner")
+        commands.send(command_type, portfolio_id, owner.node_id, owner.epoch, params, asked_by or system_user())

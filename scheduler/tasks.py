@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from celery import shared_task
 from celery.signals import beat_init, worker_shutting_down
 
-from scheduler import beat_seed, cycle, requests
+from market.dispatcher import Dispatcher, Handler, Order, Refused
+from scheduler import beat_seed, commands, cycle, requests, wires
 
 SETTLE_EVERY = 0.2
 """Seconds between looks at moves under way, so that the target hears of its portfolio at once."""
 _settling = threading.Lock()
+_NOT_NOW = {
+    cycle.BUSY: "another round was under way: ask again",
+    cycle.REDIS_AWAY: "Redis does not answer",
+    cycle.DATABASE_AWAY: "the database does not answer",
+}
 
 
 @shared_task(name=requests.TICK, ignore_result=True)
-def tick(trigger: str = "beat", threshold: int | None = None) -> None:
+def tick(trigger: str = "beat") -> None:
     """The full round (SPEC S1, S2)."""
-    follow_up(cycle.tick(trigger, threshold))
+    follow_up(cycle.tick(trigger))
+
+
+@shared_task(name=commands.REBALANCE, ignore_result=True)
+def rebalance(command_id: str, params: dict[str, Any]) -> str:
+    """The full round, balancing to within one portfolio, once; the state that the command ends in."""
+    handlers: dict[str, Handler] = {commands.REBALANCE: _rebalance}
+    return Dispatcher("", handlers).execute(Order(command_id, commands.REBALANCE, wires.SOURCE, None, params, "celery"))
 
 
 @shared_task(name=beat_seed.CHECK, ignore_result=True)
@@ -36,6 +50,14 @@ def settle_moves() -> None:
             pass
     finally:
         _settling.release()
+
+
+def _rebalance(order: Order) -> str:
+    outcome = cycle.tick(f"rebalance by {order.issued_by}", threshold=1)
+    follow_up(outcome)
+    if outcome.result != cycle.DONE:
+        raise Refused(_NOT_NOW.get(outcome.result, outcome.result))
+    return f"moves begun: {outcome.moves}"
 
 
 def follow_up(outcome: cycle.Outcome) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import redis
 from django.conf import settings
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from portfolios import livestate
 from portfolios.counting import RowCount, counts
@@ -121,9 +121,13 @@ def status() -> dict[str, Any]:
     }
 
 
-def command_log(limit: int = 100, target_id: str = "") -> list[dict[str, Any]]:
-    """The latest commands, newest first (SPEC S7)."""
-    found = Command.objects.filter(target_id=target_id) if target_id else Command.objects.all()
+def command_log(limit: int = 100, target_id: str = "", node_id: str = "") -> list[dict[str, Any]]:
+    """The latest commands, newest first (SPEC S7); `node_id`: those sent to this node or about it."""
+    found = Command.objects.all()
+    if target_id:
+        found = found.filter(target_id=target_id)
+    if node_id:
+        found = found.filter(Q(node_id=node_id) | Q(target_id=node_id))
     return [command(c) for c in found[:limit]]
 
 

@@ -82,7 +82,7 @@ class Stop(ApiView):
 
 def _turn(request: Request, on: bool, message: str) -> Response:
     before = switch.read()
-    after = switch.turn(on, request.user.get_username())
+    after = switch.press(on, request.user.get_username())
     changes = {} if before.on == on else {"switch": (_word(before.on), _word(on))}
     audit.record(request, "engine.start" if on else "engine.stop", "engine", changes)
     return Response(

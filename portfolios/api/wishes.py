@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from rest_framework.request import Request
@@ -27,8 +28,9 @@ class Start(ApiView):
     def post(self, request: Request, portfolio_id: str, body: Mapping[str, Any]) -> Response:
         """The scheduler finds it a node. Also the way out of `error`."""
         confirmed = body.get("confirm", False)
-        words = "it is to run; the scheduler finds it a node"
-        return _wish(request, "portfolio.start", portfolio_id, body, lambda it: services.start(it, confirmed), words)
+        words, who = "it is to run; the scheduler finds it a node", request.user.get_username()
+        ask = partial(services.start, confirmed=confirmed, asked_by=who)
+        return _wish(request, "portfolio.start", portfolio_id, body, ask, words)
 
 
 class Stop(ApiView):
@@ -39,7 +41,8 @@ class Stop(ApiView):
     def post(self, request: Request, portfolio_id: str, body: Mapping[str, Any]) -> Response:
         """Orders not answered yet are cancelled; what it holds, it keeps."""
         words = "it is to stop; its node stops it"
-        return _wish(request, "portfolio.stop", portfolio_id, body, services.stop, words)
+        ask = partial(services.stop, asked_by=request.user.get_username())
+        return _wish(request, "portfolio.stop", portfolio_id, body, ask, words)
 
 
 class Reload(ApiView):
@@ -50,7 +53,7 @@ class Reload(ApiView):
     def post(self, request: Request, portfolio_id: str, body: Mapping[str, Any]) -> Response:
         """For one that runs an older version than its newest."""
         found = _mine(request, portfolio_id, body)
-        services.reload(found.id)
+        services.reload(found.id, request.user.get_username())
         audit.record(request, "portfolio.reload", found.id, audit.NO_CHANGE)
         return _wished(found, "its node is asked to load the newest configuration")
 

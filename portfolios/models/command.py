@@ -30,7 +30,9 @@ class Command(models.Model):
     params = models.JSONField(default=dict)
     state = models.CharField(max_length=16, choices=CommandState, default=CommandState.SENT)
     issued_by = models.CharField(max_length=150, blank=True, default="")
-    door = models.CharField(max_length=16, default="celery", help_text="celery or kafka")
+    door = models.CharField(
+        max_length=16, default="celery", help_text="celery, kafka, or direct: carried out where it was asked."
+    )
     result = models.CharField(max_length=500, blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True)

@@ -78,7 +78,7 @@ def _set(request: Request, node_id: str, enabled: bool, message: str) -> Respons
     before = Node.objects.filter(node_id=node_id).values_list("enabled", flat=True).first()
     if before is None:
         raise _unknown(node_id)
-    found = operations.enable(node_id) if enabled else operations.drain(node_id, request.user.get_username())
+    found = (operations.enable if enabled else operations.drain)(node_id, request.user.get_username())
     if not found.accepted:
         raise ApiError(NOT_FOUND, found.reason)
     changes = {} if before == enabled else {"enabled": (before, enabled)}

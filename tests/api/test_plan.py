@@ -94,11 +94,31 @@ def test_a_nodes_figures_are_live_and_it_is_taken_out_of_service(owner: User, ap
 
 
 @pytest.mark.usefixtures("redis_away")
+def test_what_is_asked_by_the_api_is_in_the_command_log_under_its_users_name(owner: User, api: Caller) -> None:
+    made = books.portfolio("Mine", owner)
+    Node.objects.create(node_id="node-2", state="online")
+    asked = {
+        "portfolio.stop": f"/api/portfolio/{made.id}/stop",
+        "portfolio.start": f"/api/portfolio/{made.id}/start",
+        "node.enable": "/api/nodes/node-2/enable",
+        "engine.stop": "/api/engine/live/stop",
+        "engine.start": "/api/engine/live/start",
+    }
+    for path in asked.values():
+        assert api.post(path).status_code == 200, path
+    assert api.post("/api/schedule/rebalance").status_code == 503
+    found = {c["command_type"]: c for c in api.get("/api/commands").json()["results"]}
+    assert {kind: found[kind]["state"] for kind in asked} == dict.fromkeys(asked, "done")
+    assert found["scheduler.rebalance"]["state"] == "failed"
+    assert {c["issued_by"] for c in found.values()} == {"owner"}
+
+
+@pytest.mark.usefixtures("redis_away")
 def test_commands_are_filtered_and_tell_their_fate(owner: User, api: Caller) -> None:
     made = books.portfolio("Mine", owner)
     Command.objects.create(command_type="portfolio.start", target_id=made.id, state="failed", result="no room")
     books.command(made)
-    assert api.get("/api/commands").json()["count"] == 2
+    assert api.get("/api/commands").json()["count"] == 3, "with the wish that it was made with"
     (found,) = api.get("/api/commands?state=failed").json()["results"]
     assert found["result"] == "no room"
     assert api.get(f"/api/commands/{found['command_id']}").json() == found

@@ -311,6 +311,8 @@ class TestTheEngineSwitch:
         assert not switch.read().on
         browser.post(f"{url}/start/", {"confirmed": "yes"})
         assert switch.read().on
+        rows = Command.objects.order_by("created_at").values_list("command_type", "issued_by", "state")
+        assert list(rows) == [("engine.stop", "root", "done"), ("engine.start", "root", "done")]
 
 
 class TestVersions:

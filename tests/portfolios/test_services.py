@@ -12,14 +12,14 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import TestCase
 
-from portfolios import livestate, services, signals
+from portfolios import command_log, livestate, services, signals
 from portfolios.errors import Conflict, InvalidConfig, NotFound
 from portfolios.kernel.config import parse
 from portfolios.kernel.events import Cause, Feedback, PriceUpdate
 from portfolios.kernel.orders import Order
 from portfolios.kernel.portfolio import Portfolio as KernelPortfolio
 from portfolios.kernel.rules import rules_for
-from portfolios.models import Assignment, Checkpoint, Portfolio, Revision
+from portfolios.models import Assignment, Checkpoint, Command, Portfolio, Revision
 from tests.portfolios.test_configs import GOOD
 from tests.support.stack import RunningStack
 
@@ -133,6 +133,25 @@ def test_start_and_stop_write_the_wish_and_tell_it_after_the_commit(
     with TestCase.captureOnCommitCallbacks(execute=True):
         services.stop(portfolio.id)
     assert told == [("desired", "running"), ("desired", "stopped")]
+
+
+def test_a_wish_is_in_the_command_log_with_who_asked(portfolio: Portfolio) -> None:
+    services.start(portfolio.id, asked_by="alice")
+    services.stop(portfolio.id)
+    stop, start = Command.objects.all()
+    assert (start.command_type, start.target_id, start.issued_by) == ("portfolio.start", portfolio.id, "alice")
+    assert (start.state, start.door, start.node_id) == ("done", "direct", "")
+    assert (stop.command_type, stop.issued_by) == ("portfolio.stop", command_log.system_user())
+
+
+def test_a_command_that_the_log_has_already_is_not_written_down_twice(portfolio: Portfolio) -> None:
+    services.start(portfolio.id, asked_by="alice", command_id="c-1")
+    assert not Command.objects.exists()
+
+
+def test_a_portfolio_made_to_run_was_asked_to_by_its_author(owner: User) -> None:
+    services.create("Second", owner, "cn", "1000000", GOOD, running=True)
+    assert [(c.command_type, c.issued_by) for c in Command.objects.all()] == [("portfolio.start", "owner")]
 
 
 def test_a_receiver_that_fails_does_not_fail_the_service(portfolio: Portfolio) -> None:

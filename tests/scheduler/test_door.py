@@ -44,6 +44,17 @@ def test_a_portfolio_is_stopped_and_started(door: CommandDoor, portfolio: Make) 
     assert Portfolio.objects.get().desired_state == DesiredState.RUNNING
 
 
+def test_what_came_by_kafka_is_written_down_once(door: CommandDoor, herd: Herd, portfolio: Make) -> None:
+    portfolio("p1")
+    herd.beat("n1")
+    cycle.tick()
+    Command.objects.all().delete()
+    asked = [command(k, t, issued_by="a desk") for k, t in (("portfolio.stop", "p1"), ("node.enable", "n1"))]
+    assert [door.take(each) for each in asked] == ["done", "done"]
+    written = Command.objects.values_list("command_id", "issued_by", "door")
+    assert set(written) == {(each.command_id, "a desk", "kafka") for each in asked}
+
+
 def test_repeated_or_in_another_order_each_is_done_once(door: CommandDoor, portfolio: Make) -> None:
     portfolio("p1")
     stop, start = command("portfolio.stop", "p1"), command("portfolio.start", "p1")

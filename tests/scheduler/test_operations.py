@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from redis import ConnectionError, Redis
 
-from portfolios import livestate
+from portfolios import command_log, livestate
+from portfolios.models import Command
 from portfolios.models.portfolio import DesiredState
 from portfolios.ownership import Ownership, hand_over
-from scheduler import cycle, operations, requests
-from scheduler.models import Node, PlannedMove, Requirement
+from scheduler import cycle, operations, registry, requests, tasks
+from scheduler.lease import Lease
+from scheduler.models import Node, Plan, PlannedMove, Requirement
 from tests.scheduler.conftest import Herd, owner_of
 
 Make = Callable[..., str]
@@ -139,3 +142,49 @@ def test_shutting_down_tells_the_node(two_nodes: Herd) -> None:
     two_nodes.leave("n2")
     cycle.check()
     assert operations.shut_down("n2").reason == "node n2 is offline"
+
+
+def last_command() -> Command:
+    return Command.objects.order_by("created_at").last() or Command()
+
+
+def test_who_drains_and_enables_a_node_is_in_the_command_log(two_nodes: Herd) -> None:
+    operations.drain("n1", "alice")
+    assert (last_command().command_type, last_command().issued_by) == ("node.drain", "alice")
+    operations.enable("n1", "bob")
+    row = last_command()
+    assert (row.command_type, row.target_id, row.issued_by, row.state) == ("node.enable", "n1", "bob", "done")
+    operations.shut_down("n1")
+    assert (last_command().command_type, last_command().issued_by) == ("node.shutdown", command_log.system_user())
+
+
+def test_a_refused_enabling_is_no_command(db: None) -> None:
+    assert not operations.enable("n9", "bob").accepted
+    assert not Command.objects.exists()
+
+
+def test_rebalancing_is_a_command_with_its_fate(herd: Herd, portfolio: Make) -> None:
+    for name in ("p1", "p2"):
+        portfolio(name, "n1", 1)
+    herd.beat("n1", "n2")
+    registry.take_census(datetime.now(UTC))
+    assert operations.rebalance("alice").accepted
+    row = last_command()
+    assert (row.command_type, row.target_id, row.issued_by, row.state) == (
+        "scheduler.rebalance", "scheduler", "alice", "sent",
+    )  # fmt: skip
+    assert tasks.rebalance(row.command_id, row.params) == "done"
+    row.refresh_from_db()
+    assert (row.state, row.result) == ("done", "moves begun: 1")
+    assert Plan.objects.latest("version").trigger == "rebalance by alice"
+    assert tasks.rebalance(row.command_id, row.params) == "repeated"
+
+
+def test_a_rebalancing_that_met_another_round_says_so(herd: Herd) -> None:
+    lease = Lease.acquire(datetime.now(UTC))
+    assert lease is not None
+    operations.rebalance("alice")
+    asked = last_command()
+    assert tasks.rebalance(asked.command_id, asked.params) == "rejected"
+    asked.refresh_from_db()
+    assert asked.result == "another round was under way: ask again"

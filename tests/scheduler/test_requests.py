@@ -5,10 +5,15 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.contrib.auth.models import User
+
 from portfolios import services, signals
-from portfolios.models import Portfolio
+from portfolios.models import Command, Portfolio
+from scheduler import cycle
+from tests.portfolios.test_configs import GOOD
 from tests.scheduler.conftest import Herd
 
 Make = Callable[..., str]
@@ -59,3 +64,45 @@ def test_a_deposit_is_told_to_the_node_that_runs_it(
         services.deposit("p1", 5, "r", "trader")
     (sent,) = herd.queue("n1")
     assert (sent["command_type"], sent["target_id"], sent["epoch"]) == ("portfolio.adjust", "p1", 3)
+
+
+def test_who_asked_for_a_reload_or_a_deposit_is_in_the_command_log(
+    herd: Herd, portfolio: Make, django_capture_on_commit_callbacks: Capture
+) -> None:
+    portfolio("p1", "n1", 3)
+    with django_capture_on_commit_callbacks(execute=True):
+        services.reload("p1", "alice")
+        services.deposit("p1", 5, "r", "trader")
+    asked = Command.objects.order_by("created_at").values_list("command_type", "issued_by")
+    assert list(asked) == [("portfolio.reload", "alice"), ("portfolio.adjust", "trader")]
+
+
+def test_who_changed_a_configuration_has_asked_for_the_reload(
+    herd: Herd, portfolio: Make, django_capture_on_commit_callbacks: Capture
+) -> None:
+    portfolio("p1", "n1", 3)
+    with django_capture_on_commit_callbacks(execute=True):
+        services.update_config("p1", GOOD, User.objects.create_user("editor"))
+    assert Command.objects.get().issued_by == "editor"
+
+
+def test_the_command_to_the_node_names_who_wished_it(herd: Herd, portfolio: Make) -> None:
+    portfolio("p1", desired_state="stopped")
+    portfolio("p2")
+    herd.beat("n1")
+    services.start("p1", asked_by="alice")
+    cycle.tick()
+    sent = Command.objects.filter(command_type="portfolio.start", node_id="n1")
+    assert dict(sent.values_list("target_id", "issued_by")) == {"p1": "alice", "p2": "scheduler"}
+    services.stop("p1", asked_by="bob")
+    cycle.tick()
+    assert Command.objects.get(command_type="portfolio.stop", node_id="n1").issued_by == "bob"
+
+
+def test_a_wish_of_long_ago_is_not_why_the_scheduler_starts_it_now(herd: Herd, portfolio: Make) -> None:
+    portfolio("p1", desired_state="stopped")
+    services.start("p1", asked_by="alice")
+    Command.objects.update(created_at=datetime.now(UTC) - timedelta(minutes=5))
+    herd.beat("n1")
+    cycle.tick()
+    assert Command.objects.get(node_id="n1").issued_by == "scheduler"

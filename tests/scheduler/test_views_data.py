@@ -14,7 +14,8 @@ from django.core.management.base import CommandError
 
 from ginkgo_site.addresses import resolve
 from portfolios import livestate
-from scheduler import beat_seed, cycle, moves, views_data
+from portfolios.models import Command
+from scheduler import beat_seed, cycle, moves, operations, views_data
 from scheduler.models import Node
 from tests.scheduler.conftest import Clock, Herd, owner_of
 
@@ -103,12 +104,35 @@ def test_the_command_log_is_newest_first(running: Herd, clock: Clock) -> None:
 
 def test_the_tables_fit_eighty_columns(running: Herd, capsys: pytest.CaptureFixture[str]) -> None:
     Node.objects.create(node_id="execution_node_with_a_rather_long_name_001", enabled=False)
-    for words in (["nodes"], ["plan"], ["status"]):
+    Command.objects.create(
+        command_type="portfolio.migrate_out", target_id="7d5e1234-0000-0000-0000-000000000000", epoch=123456,
+        node_id="execution_node_with_a_rather_long_name_001", issued_by="a.person.with@a.long.name.example",
+        state="expired", result="nobody began it in time " * 5, finished_at=datetime.now(UTC),
+    )  # fmt: skip
+    for words in (["nodes"], ["plan"], ["status"], ["commands"]):
         text = printed(capsys, *words)
         assert max(map(len, text.splitlines())) <= 80
     table = printed(capsys, "nodes")
     for column in ("Node ID", "Portfolios", "Queue Size", "CPU Usage", "Last Heartbeat", "3.4%", "1/1"):
         assert column in table
+
+
+def test_the_commands_are_listed_with_who_what_and_what_became_of_it(
+    running: Herd, capsys: pytest.CaptureFixture[str]
+) -> None:
+    operations.drain("n1", "alice")
+    operations.enable("n1", "bob")
+    text = printed(capsys, "commands", "--limit", "1")
+    for word in ("node.enable", "n1", "done", "by bob", "in service"):
+        assert word in text
+    assert "alice" not in text
+    found = json.loads(printed(capsys, "commands", "--node", "n1", "--json"))
+    assert [(c["command_type"], c["issued_by"]) for c in found] == [("node.enable", "bob"), ("node.drain", "alice")]
+    moves.begin(owner_of("p1"), "n2", "test", datetime.now(UTC), "carol")
+    (moved,) = json.loads(printed(capsys, "commands", "--portfolio", "p1", "--json"))
+    assert (moved["command_type"], moved["epoch"], moved["issued_by"]) == ("portfolio.migrate_out", 1, "carol")
+    with pytest.raises(CommandError, match="there is no portfolio 'nothing'"):
+        call_command("scheduler", "commands", "--portfolio", "nothing", stdout=StringIO())
 
 
 def test_json_is_one_document(running: Herd, capsys: pytest.CaptureFixture[str]) -> None:

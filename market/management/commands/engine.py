@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import logging
 import sys
 import threading
@@ -143,7 +142,7 @@ class Command(TyperCommand):
     @staticmethod
     def _turn(on: bool, as_json: bool) -> None:
         with plain_errors():
-            found = switch.turn(on, getpass.getuser())
+            found = switch.press(on)
         if as_json:
             document: dict[str, Any] = {
                 "switch": "on" if found.on else "off",

@@ -1,4 +1,4 @@
-"""`ginkgo scheduler`: run it, look at its nodes and its plan, move portfolios."""
+"""`ginkgo scheduler`: run it, look at its nodes, its plan and the command log, move portfolios."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from django_typer.management import TyperCommand, command, initialize
 from typer import Argument, Exit, Option
 
 from portfolios import services
-from portfolios.console import plain_errors, print_json, print_table
+from portfolios.command_log import system_user
+from portfolios.console import plain_errors, print_json, print_table, shown
 from scheduler import operations, service, views_data
+
+_MOST = 1000
+_NARROW = 24
+"""Characters of a target's name in the table; --json has all."""
 
 Json = Annotated[bool, Option("--json", help="One JSON document on stdout.")]
 
 
 class Command(TyperCommand):
-    help = "The scheduler: run it, look at its nodes and its plan, move portfolios."
+    help = "The scheduler: run it, look at its nodes, its plan and the command log, move portfolios."
 
     @initialize()
     def init(self) -> None:
-        """The scheduler: run it, look at its nodes and its plan, move portfolios."""
+        """The scheduler: run it, look at its nodes, its plan and the command log, move portfolios."""
 
     @command()
     def run(
@@ -80,6 +85,23 @@ class Command(TyperCommand):
         )
 
     @command()
+    def commands(
+        self,
+        node: Annotated[str, Option("--node", help="Only those sent to this node, or about it.")] = "",
+        portfolio: Annotated[str, Option("--portfolio", help="Only those for this one: its id, or its name.")] = "",
+        limit: Annotated[int, Option("--limit", min=1, max=_MOST, help="At most so many, the newest.")] = 20,
+        as_json: Json = False,
+    ) -> None:
+        """What was asked of portfolios, nodes, scheduler and engine: by whom, when, and what became of it."""
+        with plain_errors():
+            target = services.find(portfolio).id if portfolio else ""
+            found = views_data.command_log(limit, target, node)
+        if as_json:
+            return print_json(found)
+        columns = ("When", "What", "State", "Result")
+        return print_table("Commands, the newest first", columns, map(_command, found), fixed=columns[:2])
+
+    @command()
     def status(self, as_json: Json = False) -> None:
         """Whether it runs, and what it did last."""
         with plain_errors():
@@ -98,14 +120,14 @@ class Command(TyperCommand):
     ) -> None:
         """Move a running portfolio to another node."""
         with plain_errors():
-            answer = operations.migrate(services.find(portfolio).id, target, source, "command line")
+            answer = operations.migrate(services.find(portfolio).id, target, source, system_user())
             _report(answer, f"moving from {answer.source_node or 'nobody'} to {answer.target_node}", as_json)
 
     @command()
     def rebalance(self, as_json: Json = False) -> None:
         """Balance the portfolios among the nodes now."""
         with plain_errors():
-            _report(operations.rebalance("command line"), "the scheduler balances now", as_json)
+            _report(operations.rebalance(system_user()), "the scheduler balances now", as_json)
 
 
 def _report(answer: operations.Answer, done: str, as_json: bool) -> Any:
@@ -114,6 +136,20 @@ def _report(answer: operations.Answer, done: str, as_json: bool) -> Any:
     if as_json:
         return print_json(dataclasses.asdict(answer))
     return print_table("Accepted", ("Answer",), [(done,)])
+
+
+def _command(row: dict[str, Any]) -> tuple[str, str, str, str]:
+    """When it was asked and how long it took; what of whom; its state and by whom; the result."""
+    target = row["target_id"][:8] if row["command_type"].startswith("portfolio.") else row["target_id"][:_NARROW]
+    took = row["finished_at"] and f"+{max(0.0, (row['finished_at'] - row['created_at']).total_seconds()):.1f} s"
+    what = (row["command_type"], target, None if row["epoch"] is None else f"epoch {row['epoch']}")
+    where = row["node_id"] and row["node_id"] != row["target_id"] and f"on {row['node_id']}"
+    return (
+        "\n".join(filter(None, (*shown(row["created_at"]).split(), took))),
+        "\n".join(filter(None, what)),
+        "\n".join((row["state"], f"by {shown(row['issued_by'])}")),
+        "\n".join(filter(None, (where, row["result"]))),
+    )
 
 
 def _heartbeat(age: float | None, state: str) -> str:
