@@ -11,3 +11,5 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ginkgo_site.settings")
 app = Celery("ginkgo")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["scheduler", "nodes"])
+# By its name, for it is of use to workers alone; it joins those that consume the scheduler's queue.
+app.steps["worker"].add("scheduler.bootstep:SchedulerStep")

@@ -243,6 +243,10 @@ CELERY_TIMEZONE = "UTC"
 CELERY_TASK_DEFAULT_QUEUE = "scheduler"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Tasks wait for servers, not for the processor; while one watches a move for half a minute, others must be done.
+CELERY_WORKER_POOL = "threads"
+CELERY_WORKER_CONCURRENCY = 3
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 # A command that is cut off with the broker is done by reconciliation; acknowledging it late would repeat it.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 

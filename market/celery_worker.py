@@ -54,7 +54,7 @@ def run(name: str, build: Callable[[], Any]) -> int:
         if not failed(worker):
             return worker.exitcode if isinstance(worker.exitcode, int) else 0
         log.error("The Celery worker of %s has failed; %s goes on, and another takes its place", name, name)
-        if _asked_within(_PAUSE):
+        if asked_within(_PAUSE):
             return 0
         # The next has a timer of its own: with the old loop it would wait for one that nobody turns.
         set_event_loop(None)
@@ -71,7 +71,8 @@ def _asked() -> bool:
     return any(each is not None and each is not False for each in (state.should_stop, state.should_terminate))
 
 
-def _asked_within(seconds: float) -> bool:
+def asked_within(seconds: float) -> bool:
+    """Wait so long, or until the worker is asked to stop; whether it was."""
     pause = threading.Event()  # never set
     for _ in range(round(seconds / _SLICE)):
         if _asked():

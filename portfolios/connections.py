@@ -29,7 +29,7 @@ def register_as(process: str, instance: str) -> None:
     _me[:] = [(process, instance)]
     connection_created.connect(_on_created, dispatch_uid="portfolios.connections")
     if connection.connection is not None:
-        _register(connection)
+        _on_created(connection)
 
 
 def leave() -> None:
@@ -83,7 +83,7 @@ def prune() -> None:
         ServerConnection.objects.filter(connection_id__in=gone).delete()
 
 
-def _on_created(connection: BaseDatabaseWrapper, **_: Any) -> None:
+def _on_created(connection: Any, **_: Any) -> None:
     if connection.alias == "default" and connection.vendor == "mysql":
         _register(connection)
 

@@ -1,9 +1,9 @@
-"""`ginkgo scheduler run`: beat, its worker, and the ear for nodes that come and go, in one process (SPEC S1).
+"""The scheduler's threads beside its Celery worker, and `ginkgo scheduler run`, which has beat in it too (SPEC S1).
 
-Beat sends the tick and the check through Celery like everywhere. Three more threads make this process quick and sure:
-one hears `node.online` and `node.offline` and runs the round at once; one takes the commands of other producers from
-Kafka; one runs the check itself when none has run for two intervals, as happens while Celery, which takes its time,
-reconnects to a broker that was away.
+Beat sends the tick and the check through Celery like everywhere. Three more threads make the worker quick and sure: one
+hears `node.online` and `node.offline` and runs the round at once; one takes the commands of other producers from Kafka;
+one runs the check itself when none has run for two intervals, as happens while Celery, which takes its time, reconnects
+to a broker that was away. `scheduler.bootstep` starts them in every worker that consumes the scheduler's queue.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from market.messages import NodeOffline, NodeOnline, decode_system
 from market.poison import UNDECODABLE, PoisonCounter
 from portfolios import connections, livestate
 from scheduler import beat_seed, cycle, handover, tasks, wires
+from scheduler.bootstep import SchedulerStep
 from scheduler.door import CommandDoor
 from scheduler.models import RedisWatch
 
@@ -38,8 +39,8 @@ log = logging.getLogger(__name__)
 
 BEAT_SLEEP = 1.0
 """Seconds beat sleeps at most: an interval edited in the admin counts after that long."""
-CONCURRENCY = 3
 _RESTART_PAUSE = 1.0
+_LOOK_EVERY = 0.5
 _STOP_TIMEOUT = 5.0
 _NO_SUCH_TABLE = 1146
 
@@ -51,27 +52,39 @@ class Unready(Exception):
 class SchedulerService:
     """The threads beside the worker. Made idle; `start` starts them, `stop` ends them within its timeout."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, beat: bool) -> None:
+        """`beat`: whether it is in this process too; else `celery beat` runs somewhere."""
         self._app = app
         self._stop = threading.Event()
-        bodies = {
-            "scheduler-beat": self._beat,
+        self._started = False
+        bodies: dict[str, Callable[[], None]] = {
             "scheduler-events": self._listen,
             "scheduler-commands": lambda: CommandDoor().run(self._stop),
             "scheduler-watch": self._watch,
         }
+        if beat:
+            bodies["scheduler-beat"] = self._beat
         self._threads = [
             threading.Thread(target=self._keep_alive, args=(name, body), name=name, daemon=True)
             for name, body in bodies.items()
         ]
 
     def start(self) -> None:
+        """Once: a worker that takes the place of a failed one finds it running. Raises django.db.Error."""
+        if self._started:
+            return
+        # Whoever finds rows locked by a scheduler that froze can kill its connections.
+        connections.register_as(handover.PROCESS, f"{socket.gethostname()[:40]}:{os.getpid()}")
+        beat_seed.seed()
+        self._started = True
         for thread in self._threads:
             thread.start()
+        log.info("Scheduler started: places portfolios every %gs, checks heartbeats every %gs", *_intervals())
 
     def stop(self, timeout: float) -> None:
-        """Beat first, that nothing new is sent; all within `timeout` seconds."""
+        """No thread begins anything new, a round under way leaves the rest; all within `timeout` seconds."""
         deadline = time.monotonic() + timeout
+        cycle.halt.set()
         self._stop.set()
         for thread in self._threads:
             if thread.ident is not None:
@@ -81,6 +94,8 @@ class SchedulerService:
         except (redis.RedisError, livestate.RedisUnavailable) as error:
             log.warning("Redis was not told that the scheduler stops: %s", error)
         wires.close()
+        connections.leave()
+        log.info("Scheduler stopped")
 
     def _keep_alive(self, name: str, body: Callable[[], None]) -> None:
         """A thread of ours ends when it is told to; what it raises is alerted, and it begins again."""
@@ -149,43 +164,36 @@ def run(app: Any, hostname: str = "") -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    if not wait_for_servers(asked_to_stop):
+    if not wait_for_servers(asked_to_stop.wait):
         return 0
-    connections.register_as(handover.PROCESS, f"{socket.gethostname()[:40]}:{os.getpid()}")
-    beat_seed.seed()
     app.conf.broker_url = settings.GINKGO_RESOLVE().redis
     setup_logging.connect(_leave_logging_alone)
     for name in ("celery.beat", "django_celery_beat.schedulers"):
         logging.getLogger(name).addFilter(celery_worker.OneLine())
-    service = SchedulerService(app)
-    service.start()
-    log.info("Scheduler started: places portfolios every %gs, checks heartbeats every %gs", *_intervals())
+    service = SchedulerStep.service = SchedulerService(app, beat=True)
     try:
-        code = celery_worker.run("the scheduler", lambda: _worker(app, hostname or f"scheduler@{socket.gethostname()}"))
+        return celery_worker.run("the scheduler", lambda: _worker(app, hostname or f"scheduler@{socket.gethostname()}"))
     finally:
-        cycle.halt.set()
         service.stop(_STOP_TIMEOUT)
-        connections.leave()
-    log.info("Scheduler stopped")
-    return code
 
 
-def wait_for_servers(stop: threading.Event) -> bool:
-    """Until database and Redis answer, one line for each that does not. False if stopped. Raises Unready."""
-    return _wait_for("The database", _database_fault, stop) and _wait_for("Redis", _redis_fault, stop)
+def wait_for_servers(asked_to_stop: Callable[[float], bool]) -> bool:
+    """Until database and Redis answer, one line for each that does not. False if stopped. Raises Unready.
+
+    `asked_to_stop` waits so many seconds at most and says whether it was.
+    """
+    return _wait_for("The database", _database_fault, asked_to_stop) and _wait_for("Redis", _redis_fault, asked_to_stop)
 
 
-def _wait_for(name: str, fault_of: Callable[[], str], stop: threading.Event) -> bool:
+def _wait_for(name: str, fault_of: Callable[[], str], asked_to_stop: Callable[[float], bool]) -> bool:
     said = False
-    while not stop.is_set():
-        fault = fault_of()
-        if not fault:
-            return True
+    while fault := fault_of():
         if not said:
             log.warning("%s does not answer, waiting for it: %s", name, fault)
             said = True
-        stop.wait(0.5)
-    return False
+        if asked_to_stop(_LOOK_EVERY):
+            return False
+    return True
 
 
 def _database_fault() -> str:
@@ -213,13 +221,10 @@ def _worker(app: Any, hostname: str) -> Any:
         warnings.filterwarnings("ignore", message=".*superuser privileges.*")
         return app.Worker(
             hostname=hostname,
-            pool="threads",
-            concurrency=CONCURRENCY,
             queues=[wires.SCHEDULER_QUEUE],
             without_gossip=True,
             without_mingle=True,
             task_events=True,
-            prefetch_multiplier=1,
             quiet=True,
         )
 

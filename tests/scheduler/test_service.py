@@ -7,9 +7,10 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from kafka import KafkaProducer
 from ginkgo_site.supervisor.detach import command
 from market import topics
 from market.control import ControlPublisher
-from market.messages import NodeOnline
+from market.messages import ControlCommand, NodeOnline
 from portfolios import livestate
 from scheduler import requests
 from tests.scheduler.conftest import Herd
@@ -82,6 +83,11 @@ class Platform:
     def placed(self) -> int:
         return int(self.rows("SELECT COUNT(*) FROM portfolios_assignment WHERE node_id <> ''")[0][0])
 
+    def placed_on(self, node_id: str, places: int = 5) -> int:
+        """How many are placed while this node's heart goes on beating, however long a process takes to start."""
+        self.herd.beat(node_id, places=places)
+        return self.placed()
+
     def status(self) -> dict[str, str]:
         return self.redis.hgetall(livestate.SCHEDULER_STATUS)  # type: ignore[return-value]
 
@@ -91,11 +97,18 @@ class Platform:
         except redis.RedisError:
             return False
 
+    def scheduler(self, log: Path, *words: str, **variables: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        return self.process(log, command("scheduler", "run", *words), variables)
+
+    def celery(self, log: Path, *words: str, **variables: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        """Plain Celery, as somebody runs it who knows Celery and not our commands."""
+        return self.process(log, [sys.executable, "-m", "celery", "-A", "ginkgo_site", *words], variables)
+
     @contextmanager
-    def scheduler(self, log: Path, *words: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    def process(self, log: Path, words: list[str], variables: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
         with log.open("wb") as file:
             process = subprocess.Popen(
-                command("scheduler", "run", *words),
+                words,
                 env={**self.stack.environment, **FAST, **variables},
                 stdout=file,
                 stderr=file,
@@ -152,6 +165,82 @@ def test_from_first_heartbeat_to_placement_to_a_clean_stop(platform: Platform, t
     said = log.read_text()
     assert "Detected new ExecutionNode: n1" in said
     assert "Traceback" not in said
+
+
+def test_celerys_own_worker_on_the_schedulers_queue_is_as_quick(platform: Platform, tmp_path: Path) -> None:
+    platform.seed(2)
+    log = tmp_path / "worker.log"
+    slow = {"GINKGO_SCHEDULER__HEARTBEAT_CHECK_INTERVAL": "600"}
+    words = ("worker", "-Q", "scheduler", "-l", "info")
+    with platform.celery(log, *words, **slow) as process:
+        # There is no beat: the first round is the worker's own.
+        eventually(lambda: platform.placed_on("n1", places=1) == 1, timeout=90, saying="the round at the start")
+        eventually(lambda: running(platform), saying="its word that it runs")
+        publisher = ControlPublisher("test")
+
+        def online(node_id: str) -> None:
+            message = NodeOnline(timestamp=datetime.now(UTC), node_id=node_id, instance="1")
+            publisher.publish(topics.SYSTEM_EVENTS, node_id, message)
+
+        def heard() -> bool:
+            online("x")
+            return platform.status().get("last_trigger") == "node.online x"
+
+        eventually(heard, timeout=30, interval=0.5, saying="its ear on system events")
+        began = time.monotonic()
+        platform.herd.beat("n1", "n2", places=1)
+        online("n2")
+        eventually(lambda: platform.placed() == 2, timeout=10, interval=0.02)
+        assert time.monotonic() - began < 2.5
+
+        asked = ControlCommand(
+            timestamp=datetime.now(UTC), command_id="by-kafka", command_type="portfolio.stop", target_id="p0000"
+        )
+        publisher.publish(topics.CONTROL_COMMANDS, "p0000", asked)
+        fate = "SELECT state FROM portfolios_command WHERE command_id = 'by-kafka'"
+        eventually(lambda: platform.rows(fate) == [("done",)], timeout=10, saying="the command by Kafka's door")
+        publisher.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    assert platform.status()["scheduler_status"] == "stopped"
+    assert "Traceback" not in log.read_text()
+
+
+def test_celerys_own_beat_and_worker_check_regularly(platform: Platform, tmp_path: Path) -> None:
+    platform.seed(1)
+    with platform.celery(tmp_path / "beat.log", "beat", "--schedule", str(tmp_path / "unused")) as beat:
+        seeded = "SELECT COUNT(*) FROM django_celery_beat_periodictask WHERE name LIKE 'scheduler: %'"
+        eventually(lambda: platform.rows(seeded) == [(2,)], timeout=60, saying="beat's own seed")
+        with platform.celery(tmp_path / "worker.log", "worker", "-Q", "scheduler"):
+            eventually(lambda: platform.placed_on("n1"), timeout=90)
+            runs = "SELECT total_run_count FROM django_celery_beat_periodictask WHERE name LIKE '%heartbeats'"
+            eventually(lambda: platform.redis.llen("scheduler") == 0, timeout=20, saying="its tasks taken")
+            seen: set[str] = set()
+            eventually(lambda: seen.add(platform.status()["last_check"]) or len(seen) >= 4, timeout=30, interval=0.02)
+        beat.send_signal(signal.SIGTERM)
+        assert beat.wait(timeout=20) == 0
+    assert platform.rows(runs)[0][0] >= 3
+    assert "Traceback" not in (tmp_path / "worker.log").read_text()
+
+
+def test_a_worker_of_another_queue_has_nothing_of_the_scheduler(platform: Platform, tmp_path: Path) -> None:
+    platform.seed(1)
+    probe = Celery("probe", broker=platform.stack.redis, set_as_current=False)
+    with platform.celery(tmp_path / "worker.log", "worker", "-Q", "other", "-n", "other@test"):
+        eventually(lambda: probe.control.ping(["other@test"], timeout=1), timeout=90, saying="the worker")
+        assert platform.placed_on("n1") == 0
+        assert platform.status() == {}
+    probe.close()
+
+
+def test_celerys_own_worker_says_what_to_do_without_tables(tmp_path: Path) -> None:
+    variables = {"GINKGO_MYSQL__DATABASE": "mysql", "GINKGO_HOME": str(tmp_path)}
+    words = [sys.executable, "-m", "celery", "-A", "ginkgo_site", "worker", "-Q", "scheduler"]
+    environment = {**os.environ, **variables}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "the database has no tables yet: run 'ginkgo data init'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_beat_keeps_its_interval_and_survives_an_emptied_redis(platform: Platform, tmp_path: Path) -> None:
