@@ -101,6 +101,9 @@ class Placement(msgspec.Struct, frozen=True):
 
 
 class ScheduleUpdate(_Message, tag="schedule_update", frozen=True, kw_only=True):
+    """A node's part of the plan. `action` says why it is told: a portfolio has come from another node or gone to one
+    (`migrate`), or none has (`update`). It is for those who watch; a node does the same for both."""
+
     plan_version: int
     node_id: str
     portfolios: list[Placement]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import redis
 
@@ -25,6 +25,7 @@ KEEP = 10_000
 
 Placements: TypeAlias = dict[str, list[str | int]]
 """portfolio_id → [node_id, epoch]"""
+Action: TypeAlias = Literal["update", "migrate"]
 
 
 def placements_now() -> Placements:
@@ -78,24 +79,29 @@ def in_redis(client: redis.Redis, plan: Plan) -> bool:
     return version == str(plan.version) and bool(client.exists(livestate.PLAN)) == bool(plan.placements)
 
 
-def _changed_nodes(before: Mapping[str, Sequence[str | int]], after: Placements) -> list[str]:
-    changed = set()
+def _changed_nodes(before: Mapping[str, Sequence[str | int]], after: Placements) -> dict[str, Action]:
+    """The nodes whose part is another, and whether a portfolio went from one node to another for that."""
+    changed: dict[str, Action] = {}
     for portfolio_id in before.keys() | after.keys():
         old, new = before.get(portfolio_id), after.get(portfolio_id)
-        if old is None or new is None or list(old) != list(new):
-            changed |= {str(place[0]) for place in (old, new) if place is not None}
-    return sorted(changed)
+        if old is not None and new is not None and list(old) == list(new):
+            continue
+        nodes = {str(place[0]) for place in (old, new) if place is not None}
+        for node_id in nodes:
+            changed[node_id] = "migrate" if len(nodes) == 2 else changed.get(node_id, "update")
+    return dict(sorted(changed.items()))
 
 
-def _publish(plan: Plan, node_ids: Iterable[str]) -> None:
-    parts: dict[str, list[Placement]] = {node_id: [] for node_id in node_ids}
+def _publish(plan: Plan, actions: Mapping[str, Action]) -> None:
+    parts: dict[str, list[Placement]] = {node_id: [] for node_id in actions}
     for portfolio_id, (node_id, epoch) in plan.placements.items():
         if node_id in parts:
             parts[node_id].append(Placement(portfolio_id, epoch))
     for node_id, placements in parts.items():
         update = ScheduleUpdate(
-            timestamp=datetime.now(UTC), plan_version=plan.version, node_id=node_id, portfolios=placements
-        )
+            timestamp=datetime.now(UTC), plan_version=plan.version, node_id=node_id, portfolios=placements,
+            action=actions[node_id],
+        )  # fmt: skip
         # Kafka is away: one refusal is enough to know, and the nodes' reconcilers need none of these.
         if not wires.publish(topics.SCHEDULE_UPDATES, node_id, update):
             return

@@ -50,6 +50,7 @@ def test_only_nodes_whose_part_changed_are_told(herd: Herd, portfolio: Make, rea
     (first_key, first), (second_key, second) = reader.seen
     assert (first_key, first.node_id, first.portfolios) == ("n1", "n1", [Placement("p1", 1)])
     assert (second_key, second.node_id, second.portfolios) == ("n2", "n2", [Placement("p2", 1)])
+    assert (first.action, second.action) == ("update", "update")
     assert [first.plan_version, second.plan_version] == sorted(Plan.objects.values_list("version", flat=True))
 
 
@@ -60,8 +61,14 @@ def test_a_node_that_lost_everything_is_told_so(herd: Herd, portfolio: Make, rea
     herd.die("n1")
     cycle.check()
     eventually(lambda: any(u.node_id == "n2" for _, u in reader.seen))
-    told = {u.node_id: u.portfolios for _, u in reader.seen}
-    assert told == {"n1": [], "n2": [Placement("p1", 2)]}
+    told = {u.node_id: (u.action, u.portfolios) for _, u in reader.seen}
+    assert told == {"n1": ("migrate", []), "n2": ("migrate", [Placement("p1", 2)])}
+
+
+def test_a_node_that_stands_between_a_move_and_a_start_is_told_of_the_move() -> None:
+    before = {"p1": ["n1", 1], "p2": ["n2", 1], "p3": ["n3", 1]}
+    after: plan_store.Placements = {"p1": ["n2", 2], "p2": ["n2", 2], "p3": ["n3", 1], "p4": ["n4", 1]}
+    assert plan_store._changed_nodes(before, after) == {"n1": "migrate", "n2": "migrate", "n4": "update"}
 
 
 def test_old_versions_are_forgotten(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
