@@ -240,6 +240,7 @@ def disk_full(scene: Scene) -> None:
 
     Writes fail, or wait for room as long as it takes: nodes say so, no order is taken in, and nothing ends.
     """
+    scene.world.await_nodes()  # whoever says that he is unhealthy says so because of this
     begun = time.monotonic()
     folder = os.environ.get(servers.DISK)
     with _filled(Path(folder)) if folder else _unwritable(scene):
