@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,12 +22,14 @@ _PRICE = 100.0
 class Feed:
     """`sent` maps each code to the number of its newest tick that Kafka has; all of them are there once stopped."""
 
-    def __init__(self, codes: Sequence[str], rate: float, every: int, opening: datetime = OPENING) -> None:
-        """`rate`: ticks a second, of all codes together. `every`: ticks of a code from one order to the next."""
+    def __init__(self, codes: Mapping[str, int], rate: float, opening: datetime = OPENING) -> None:
+        """`codes`: how many ticks of each there are from one order to the next. `rate`: ticks a second, of all codes
+        together.
+        """
         self.sent = dict.fromkeys(codes, 0)
         self._numbers = dict.fromkeys(codes, 0)
         self._rate = rate
-        self._every = every
+        self._every = dict(codes)
         self._opening = opening
         self._stop = threading.Event()
         self._failed: KafkaError | None = None
@@ -56,7 +58,7 @@ class Feed:
             producer.poll(0)
         # An order is matched at the first price after its cause: the last one needs one too.
         for code in codes:
-            if self._numbers[code] % self._every == 0:
+            if self._numbers[code] % self._every[code] == 0:
                 self._tick(producer, code, self._opening + timedelta(seconds=count / self._rate))
         producer.flush(60)
 

@@ -39,6 +39,8 @@ class Ground:
     def __init__(self, portfolios: int, every: int, slow: bool = False) -> None:
         """`every`: ticks of a code from one order to the next. `slow`: one more portfolio, of more codes, waits."""
         self.codes: dict[str, tuple[str, ...]] = {}
+        self.every: dict[str, int] = {}
+        """By code: ticks from one order to the next."""
         for number in range(portfolios):
             self._create(_CODES_EACH, every, straight=bool(number % 2))
         # What it is told is little: it orders the more often.
@@ -49,16 +51,13 @@ class Ground:
         settings = config(mine, every, strategy, straight=straight)
         made = services.create(f"drill {mine[0]}", None, "us", INITIAL_CASH, settings, running=True)
         self.codes[str(made.id)] = mine
+        self.every |= dict.fromkeys(mine, every)
         return str(made.id)
 
     @classmethod
     def _new_code(cls) -> str:
         cls._used += 1
         return f"D{cls._used}.US"
-
-    @property
-    def all_codes(self) -> tuple[str, ...]:
-        return tuple(code for codes in self.codes.values() for code in codes)
 
     def await_running(self, ids: Collection[str] | None = None, timeout: float = 120.0) -> float:
         wanted = list(ids if ids is not None else self.codes)

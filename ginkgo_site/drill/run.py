@@ -79,7 +79,7 @@ def _perform(name: str, drill: Drill, scene: Scene, faults: list[str]) -> Outcom
 
 
 def _scene(world: World, drill: Drill, ground: Ground, note: Callable[[str], None]) -> Scene:
-    return Scene(world, ground, Feed(ground.all_codes, drill.rate, drill.every), drill.every, note)
+    return Scene(world, ground, Feed(ground.every, drill.rate), drill.every, note)
 
 
 def say(line: str) -> None:

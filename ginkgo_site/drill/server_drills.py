@@ -238,14 +238,16 @@ def mysql_gone(scene: Scene) -> None:
 def disk_full(scene: Scene) -> None:
     """The database is a file: the processes can write to none. It is a server: its disk is filled.
 
-    Writes fail, or wait for room as long as it takes: nodes say so, no order is taken in, and nothing ends.
+    Writes fail, of nodes or, where checkpoints need no more room, of the engine alone: it is said, no order is taken
+    in, and nothing ends.
     """
     scene.world.await_nodes()  # whoever says that he is unhealthy says so because of this
     begun = time.monotonic()
     folder = os.environ.get(servers.DISK)
     with _filled(Path(folder)) if folder else _unwritable(scene):
         scene.note(f"{folder} is full for 20 s" if folder else "no file can be written for 20 s")
-        scene.took("nodes say so after", scene.world.until(lambda: _all_unhealthy(scene), "nodes say so", 20.0), 10.0)
+        said = scene.world.until(lambda: _somebody_says_so(scene), "a node or the engine says so", 20.0)
+        scene.took("said after", said, 10.0)
         early = _count(scene)
         _pause(20 - (time.monotonic() - begun))
         late = _count(scene)
@@ -256,6 +258,10 @@ def disk_full(scene: Scene) -> None:
     scene.world.await_nodes()
     scene.trades_on()
     scene.note("no order was taken in meanwhile, and nothing ended")
+
+
+def _somebody_says_so(scene: Scene) -> bool:
+    return _all_unhealthy(scene) or livestate.client().hget(livestate.ENGINE_STATUS, "waiting_for") == "database"
 
 
 def no_disk_to_fill() -> str:
