@@ -69,6 +69,7 @@ def obey(command: ControlCommand, engine: str, now: datetime) -> str:
                 "command_type": command.command_type,
                 "target_id": command.target_id[:100],
                 "params": command.params,
+                "issued_by": str(command.params.get("issued_by") or "")[:150],
                 "door": "kafka",
             },
         )

@@ -11,12 +11,13 @@ import threading
 import time
 from datetime import UTC, datetime
 
-from market import topics
+from market import bus, topics
+from market.alerting import Alerter
 from market.bus import KafkaUnavailable
 from market.control import ControlConsumer, ControlPublisher
 from market.feeds.worker import Worker
 from market.messages import InterestSyncRequest, InterestUpdate, decode_system
-from market.poison import UNDECODABLE
+from market.poison import UNDECODABLE, PoisonCounter
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class InterestListener(Worker):
     def __init__(self, market: str, stop: threading.Event) -> None:
         super().__init__(f"feed_interest_{market}", stop)
         self._market = market
+        self._poison = PoisonCounter(Alerter(f"feed.{market}", bus.make_producer(f"feed.{market}.alerts")))
         self._book = InterestBook()
         self._lock = threading.Lock()
         self._refreshed = 0.0
@@ -83,8 +85,7 @@ class InterestListener(Worker):
             try:
                 event = decode_system(record.value)
             except UNDECODABLE as error:
-                where = f"{record.topic}:{record.partition}:{record.offset}"
-                log.error("Skipped a message that cannot be decoded at %s: %s", where, error)
+                self._poison.skip(record.topic, record.partition, record.offset, error)
                 continue
             if isinstance(event, InterestUpdate):
                 with self._lock:

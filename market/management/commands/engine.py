@@ -23,7 +23,7 @@ from market.engine import status as live
 from market.engine.decisions import Trade, Verdict
 from market.engine.service import EngineService, supervise
 from market.stopping import stop_on_signals
-from portfolios import exits
+from portfolios import command_log, exits
 from portfolios.console import database_trouble, plain_errors, print_json, print_table
 
 log = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class Command(TyperCommand):
             order = decisions.find(order_id)
             what = f"{order} of portfolio {order.portfolio.name} ({order.state}, {order.filled_volume} filled)"
             exits.ask(f"Book '{verdict}' for order {order_id}: {what}?", yes, outright=True)
-            after = decisions.decide(order, verdict, getpass.getuser(), moment, reason, trade)
+            after = decisions.decide(order, verdict, command_log.system_user(), moment, reason, trade)
         if as_json:
             facts = {"order_id": order_id, "state": after.state, "filled": after.filled_volume, "reason": after.reason}
             return print_json(facts)

@@ -19,6 +19,7 @@ from ginkgo_site.supervisor.detach import command
 from market import bus, topic_admin, topics
 from market.control import ControlPublisher
 from market.feeds.base import FeedError, Published
+from market.feeds.interest import InterestListener
 from market.feeds.position import position_key, read_position
 from market.feeds.replay import ReplayFeed
 from market.feeds.sample import CODES, SampleFeed
@@ -29,6 +30,7 @@ from portfolios import livestate
 from portfolios.calendars import trading_days
 from portfolios.kernel.events import PriceUpdate
 from tests.market import log
+from tests.market.log_support import Feed
 from tests.support import eventually
 from tests.support.stack import RunningStack
 
@@ -199,3 +201,26 @@ def test_a_replay_of_the_past_says_that_there_is_nothing_to_publish(stack: Runni
     with pytest.raises(FeedError, match="nothing to publish"):
         run_feed(ReplayFeed(file), stop, publish_all=True)
     run_feed(ReplayFeed(file), stop, publish_all=True, rewind=True)
+
+
+def test_what_is_no_system_event_is_alerted_and_skipped() -> None:
+    before = log.ends(topics.ALERTS)
+    stop = threading.Event()
+    listener = InterestListener("cn", stop)
+    listener.start()
+    publisher = ControlPublisher("test")
+
+    def wants(code: str) -> bool:
+        update = InterestUpdate(timestamp=datetime.now(UTC), node_id="n1", full=True, codes=[code])
+        publisher.publish(topics.SYSTEM_EVENTS, "n1", update)
+        return code in listener.wanted
+
+    try:
+        eventually(lambda: wants("600519.SH"), 30, interval=0.2, saying="it listens")
+        where = Feed(datetime.now(UTC)).write(topics.SYSTEM_EVENTS, "x", b"no event")
+        eventually(lambda: wants("000001.SZ"), 30, interval=0.2, saying="what came after it")
+        eventually(lambda: any(where in each.value.decode() for each in log.read(topics.ALERTS, before)), 20)
+    finally:
+        stop.set()
+        listener.join(10)
+        publisher.close()
