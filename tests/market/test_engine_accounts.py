@@ -17,7 +17,7 @@ from portfolios.models import Account, Assignment, Portfolio
 from tests.market.desk_support import MORNING, NOW, make_intake, make_portfolio, submission
 from tests.portfolios.test_configs import GOOD
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 
 
 def owner() -> User:

@@ -23,7 +23,7 @@ from tests.market.desk_support import (
     submitted_twice,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
 
 
 class Forgetful(Market):

@@ -13,7 +13,7 @@ from market.engine.commands import obey
 from market.messages import ControlCommand
 from portfolios.models import Command
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
 
 
 def command(kind, **fields) -> ControlCommand:

@@ -34,7 +34,7 @@ from tests.market.desk_support import (
 )
 from tests.support import eventually
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
 
 
 @dataclass

@@ -24,7 +24,7 @@ from portfolios.models import Assignment, Checkpoint, Portfolio
 from tests.market.desk_support import NOW, Market, make_desk, make_portfolio, submission
 from tests.portfolios.test_configs import GOOD
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.servers]
 CODE = "600519.SH"
 
 

@@ -28,7 +28,7 @@ from tests.nodes.support import CODE, MORNING, Alerts, config, fill, loaded
 from tests.nodes.test_processor import NewCode, Scene, drain
 from tests.support import eventually
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
 INITIAL = 10**6
 
 

@@ -16,7 +16,7 @@ from nodes.runtime import Runtime
 from portfolios.models import Portfolio
 from tests.nodes.support import RULES, TOPIC, answer, loaded
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ from tests.nodes.log import Log, position_of
 from tests.nodes.support import RULES, Alerts, KeepingProducer, answer, config, fill, tick
 from tests.support import eventually
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
 NewCode = Callable[..., str]
 
 

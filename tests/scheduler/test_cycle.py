@@ -28,6 +28,8 @@ from scheduler.lease import Lease
 from scheduler.models import Node, Plan, PlannedMove, Requirement, TickLease
 from tests.scheduler.conftest import Clock, Herd, owner_of
 
+pytestmark = pytest.mark.servers
+
 Make = Callable[..., str]
 
 

@@ -17,6 +17,8 @@ from scheduler.door import CommandDoor
 from scheduler.models import Node, PlannedMove
 from tests.scheduler.conftest import Herd, owner_of
 
+pytestmark = pytest.mark.servers
+
 Make = Callable[..., str]
 
 

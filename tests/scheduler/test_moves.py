@@ -18,6 +18,8 @@ from scheduler import cycle, moves
 from scheduler.models import Plan, PlannedMove
 from tests.scheduler.conftest import Clock, Herd, owner_of
 
+pytestmark = pytest.mark.servers
+
 Make = Callable[..., str]
 
 

@@ -17,6 +17,8 @@ from scheduler.lease import Lease
 from scheduler.models import Node, Plan, PlannedMove, Requirement
 from tests.scheduler.conftest import Herd, owner_of
 
+pytestmark = pytest.mark.servers
+
 Make = Callable[..., str]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from django.contrib.auth.models import User
 
 from portfolios import services, signals
@@ -15,6 +16,8 @@ from portfolios.models import Command, Portfolio
 from scheduler import cycle
 from tests.portfolios.test_configs import GOOD
 from tests.scheduler.conftest import Herd
+
+pytestmark = pytest.mark.servers
 
 Make = Callable[..., str]
 Capture = Callable[..., Any]

@@ -32,6 +32,8 @@ from tests.scheduler.conftest import Herd
 from tests.support import eventually
 from tests.support.stack import RunningStack, run
 
+pytestmark = pytest.mark.servers
+
 FAST = {
     "GINKGO_SCHEDULER__HEARTBEAT_CHECK_INTERVAL": "1",
     "GINKGO_SCHEDULER__SCHEDULE_INTERVAL": "3600",
@@ -296,6 +298,40 @@ def test_when_celerys_worker_fails_it_goes_on_with_another(platform: Platform, t
     assert "Traceback" not in (tmp_path / "run.log").read_text()
 
 
+@pytest.mark.slow
+def test_by_default_fifty_portfolios_are_balanced_on_ten_nodes_and_on_one_more(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """At the intervals that users have: a check every 5 s, a tick every 30 s."""
+    platform.seed(50)
+    nodes = [f"n{number:02}" for number in range(10)]
+    places = {"places": 9}
+    defaults = {name: str(getattr(settings.GINKGO.scheduler, name.rpartition("__")[2].lower())) for name in FAST}
+
+    def shares() -> list[int]:
+        counted = "SELECT node_id, COUNT(*) FROM portfolios_assignment WHERE node_id <> '' GROUP BY node_id"
+        return sorted(count for _, count in platform.rows(counted))
+
+    def seen(node_id: str) -> bool:
+        platform.herd.beat(*nodes, **places)  # each lives for 30 s by one beat
+        return bool(platform.rows(f"SELECT 1 FROM scheduler_node WHERE node_id = '{node_id}'"))
+
+    platform.herd.beat(*nodes, **places)
+    with platform.scheduler(tmp_path / "run.log", **defaults):
+        eventually(lambda: shares() == [5] * 10, timeout=40, saying="five on each")
+        nodes.append("new")
+        platform.herd.beat("new", **places)
+        began = time.monotonic()
+        eventually(lambda: seen("new"), timeout=30, interval=0.1)
+        assert time.monotonic() - began < 10
+
+        def even() -> bool:
+            platform.herd.beat(*nodes, **places)
+            return shares() == [4] * 5 + [5] * 6
+
+        eventually(even, timeout=75, interval=0.5, saying="its share, once the sources' time to hand over is up")
+
+
 def test_two_schedulers_and_one_killed_in_the_middle_give_each_portfolio_one_owner_once(
     platform: Platform, tmp_path: Path
 ) -> None:
@@ -349,9 +385,9 @@ def test_a_planned_move_ends_as_soon_as_the_source_hands_over_or_its_time_is_up(
         eventually(lambda: [c["target_id"] for c in platform.herd.queue("n2")][:1] == ["p0000"], interval=0.02)
         assert time.monotonic() - began < 2
         eventually(lambda: platform.rows("SELECT node_id FROM portfolios_assignment") == [("n2",)] * 2, timeout=15)
+        eventually(lambda: platform.rows("SELECT * FROM scheduler_plannedmove") == [], timeout=10, saying="both closed")
     owners = platform.rows("SELECT portfolio_id, node_id, epoch FROM portfolios_assignment ORDER BY portfolio_id")
     assert owners == [("p0000", "n2", 2), ("p0001", "n2", 2)]
-    assert platform.rows("SELECT * FROM scheduler_plannedmove") == []
 
 
 def test_what_a_foreign_producer_asks_is_done_once_even_if_no_scheduler_ran_just_then(
