@@ -81,6 +81,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "scheduler status": ("ginkgo scheduler status --json",),
     "scheduler migrate": ('ginkgo scheduler migrate "My trend" --to node-2',),
     "scheduler rebalance": ("ginkgo scheduler rebalance",),
+    "engine decide": (
+        "ginkgo engine decide ORDER_ID cancelled",
+        "ginkgo engine decide ORDER_ID filled --price 10.02 --volume 200",
+    ),
     "engine run": ("ginkgo engine run",),
     "engine status": ("ginkgo engine status",),
     "engine start": ("ginkgo engine start", "ginkgo engine start --yes"),

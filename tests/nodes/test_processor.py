@@ -19,7 +19,7 @@ from market import bus, topic_admin, topics
 from market.bus import KafkaUnavailable
 from market.messages import Feedback, decode_feedback, decode_order, encode
 from nodes import ending, joining, reload
-from nodes.checkpointer import Checkpointer
+from nodes.checkpointer import Checkpointer, Request
 from nodes.context import Context, Limits, TopicCatalogue
 from nodes.ending import Discarded, Interrupted
 from nodes.lease import Lease
@@ -525,23 +525,24 @@ class Written:
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[Written]]:
-    """By version, in order. Of portfolios that remember nothing of any code when they are made."""
+    """By version, in order, each that is handed over to be written, whether a newer one overtakes it or not. Of
+    portfolios that remember nothing of any code when they are made."""
     found: dict[int, list[Written]] = defaultdict(list)
     shown: dict[int, set[str]] = defaultdict(set)
-    save, show = checkpoints.save, joining.warm_up
+    submit, show = Checkpointer.submit, joining.warm_up
 
-    def watched(saves: Any, now: Any) -> set[str]:
-        for each in saves:
-            partitions = set(each.offsets.get(topics.MARKET_DATA["cn"], {}))
-            found[each.config_version].append(Written(partitions, set(shown[each.config_version])))
-        return save(saves, now)
+    def watched(self: Checkpointer, request: Request) -> None:
+        version = request.save.config_version
+        partitions = set(request.save.offsets.get(topics.MARKET_DATA["cn"], {}))
+        found[version].append(Written(partitions, set(shown[version])))
+        submit(self, request)
 
     def showing(processor: Processor, run: Runtime, codes: frozenset[str], *args: Any) -> None:
         shown[run.config_version] |= codes
         show(processor, run, codes, *args)
 
     monkeypatch.setattr(Kernel, "cold", Kernel.codes)
-    monkeypatch.setattr(checkpoints, "save", watched)
+    monkeypatch.setattr(Checkpointer, "submit", watched)
     monkeypatch.setattr(joining, "warm_up", showing)
     return found
 
