@@ -32,8 +32,6 @@ from tests.scheduler.conftest import Herd
 from tests.support import eventually
 from tests.support.stack import RunningStack, run
 
-pytestmark = pytest.mark.servers
-
 FAST = {
     "GINKGO_SCHEDULER__HEARTBEAT_CHECK_INTERVAL": "1",
     "GINKGO_SCHEDULER__SCHEDULE_INTERVAL": "3600",
@@ -137,6 +135,7 @@ def running(platform: Platform) -> bool:
     return platform.status().get("scheduler_status") == "running"
 
 
+@pytest.mark.servers
 def test_from_first_heartbeat_to_placement_to_a_clean_stop(platform: Platform, tmp_path: Path) -> None:
     platform.seed(1)
     log = tmp_path / "run.log"
@@ -287,11 +286,12 @@ def test_when_celerys_worker_fails_it_goes_on_with_another(platform: Platform, t
             os.kill(server, signal.SIGKILL)
             eventually(platform.answers, timeout=30, saying="its successor")
         platform.redis.flushdb()
-        assert requests.request_tick("after the fault")
         named = ("after the fault", "request")
-        eventually(
-            lambda: platform.status().get("last_trigger") in named, timeout=30, saying="Celery delivers as before"
-        )
+
+        def delivers() -> bool:  # one message may be lost with its Redis; not one after the other
+            return requests.request_tick("after the fault") and platform.status().get("last_trigger") in named
+
+        eventually(delivers, timeout=30, interval=0.5, saying="Celery delivers as before")
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=10) == 0
     probe.close()
@@ -332,6 +332,7 @@ def test_by_default_fifty_portfolios_are_balanced_on_ten_nodes_and_on_one_more(
         eventually(even, timeout=75, interval=0.5, saying="its share, once the sources' time to hand over is up")
 
 
+@pytest.mark.servers
 def test_two_schedulers_and_one_killed_in_the_middle_give_each_portfolio_one_owner_once(
     platform: Platform, tmp_path: Path
 ) -> None:
@@ -356,6 +357,7 @@ def test_two_schedulers_and_one_killed_in_the_middle_give_each_portfolio_one_own
     assert len(json.loads(last)) == 200
 
 
+@pytest.mark.servers
 def test_a_planned_move_ends_as_soon_as_the_source_hands_over_or_its_time_is_up(
     platform: Platform, tmp_path: Path
 ) -> None:

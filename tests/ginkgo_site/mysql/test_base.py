@@ -23,7 +23,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rename(name: str) -> None:
-    User.objects.update(first_name=name)
+    User.objects.filter(username="trader").update(first_name=name)  # the lock of one row, and nobody else's
 
 
 def wait_timeout() -> int:
