@@ -238,8 +238,8 @@ def mysql_gone(scene: Scene) -> None:
 def disk_full(scene: Scene) -> None:
     """The database is a file: the processes can write to none. It is a server: its disk is filled.
 
-    Writes fail, of nodes or, where checkpoints need no more room, of the engine alone: it is said, no order is taken
-    in, and nothing ends.
+    Writes fail, of nodes or, where checkpoints need no more room, of the engine alone: it is said, and nothing ends. To
+    a file nothing can be written, so no order is taken in; a server may make room in the files that it has.
     """
     scene.world.await_nodes()  # whoever says that he is unhealthy says so because of this
     begun = time.monotonic()
@@ -252,12 +252,12 @@ def disk_full(scene: Scene) -> None:
         _pause(20 - (time.monotonic() - begun))
         late = _count(scene)
     scene.note(f"room again after {time.monotonic() - begun:.0f} s")
-    if late > early:
+    if late > early and not folder:
         raise AssertionError(f"{late - early} orders were taken in while nothing could be written")
     _nothing_ended(scene)
     scene.world.await_nodes()
     scene.trades_on()
-    scene.note("no order was taken in meanwhile, and nothing ended")
+    scene.note(f"{late - early} orders were taken in meanwhile, and nothing ended")
 
 
 def _somebody_says_so(scene: Scene) -> bool:

@@ -45,6 +45,9 @@ T = TypeVar("T")
 _PART = 500
 _GRACE = 30.0
 _CANCEL_AGAIN = 10.0
+_PROMPT = 5.0
+"""Seconds from the look at an order until it is with the broker. Whoever was frozen for longer in between may have been
+succeeded, for which a group waits ten, and its successor may have sent the order."""
 _UNCONFIRMED = (OrderState.NEW, OrderState.SENDING)
 STOPPED = "engine_stopped"
 
@@ -97,6 +100,7 @@ class Desk:
                     return []
             # Of a portfolio that others may serve too, only the database has all orders of the last minute.
             self._books.forget_recent({each.portfolio_id for each in messages if not self._sole(each.portfolio_id)})
+            begun = time.monotonic()
             taken = self._intake.take(messages, now, straight is not None)
             self._told()
             if any(each.outcome is Outcome.REPEATED and _is_unconfirmed(each.order) for each in taken):
@@ -109,7 +113,7 @@ class Desk:
             self._sent |= {ticket.order.order_id for ticket in tickets}
             cancels = [each for each in taken if each.outcome is Outcome.CANCELLING]
             try:
-                reports = self._broker.submit(tickets) if tickets else []
+                reports = self._submit(tickets, begun)
                 for each in cancels:
                     wish = each.message
                     report = self._broker.cancel(wish.order_id, wish.timestamp, "cancelled", wish.cause)
@@ -149,6 +153,7 @@ class Desk:
         """
         with self._sending:
             self._books.forget_recent()
+            begun = time.monotonic()
             everything = self._open(mine)
             self._sent &= {order.order_id for order in everything}
             if not everything:
@@ -163,13 +168,15 @@ class Desk:
             for order in never_heard:
                 if order.state not in _UNCONFIRMED:
                     self._voice.doubt(order, "the broker had accepted it, but does not know it any more")
+            settled = True
             if unsent:
                 log.info("%d orders had not reached the broker", len(unsent))
-                self._send_or_end(unsent)
+                settled = self._send_or_end(unsent, begun)
             working = [order_id for order_id, report in known.items() if report.state == "working"]
             self._broker.follow([*working, *answer.untold])
             self._cancel_as_asked(everything)
-            self.in_doubt.clear()
+            if settled:
+                self.in_doubt.clear()
 
     def halt(self, mine: Callable[[str], bool], now: datetime) -> int:
         """The switch is off: cancel what works; how many orders are still working or in doubt after it.
@@ -261,11 +268,24 @@ class Desk:
                 self._stopped[order.order_id] = clock
                 self._book([report] if report is not None else [])
 
-    def _send_or_end(self, unsent: Sequence[Order]) -> None:
+    def _submit(self, tickets: Sequence[Ticket], begun: float) -> list[Report]:
+        """Bring the broker orders that nobody had sent at `begun`; too late, they stay in doubt: it is asked first.
+
+        Should this process be frozen between this look at its clock and the broker, the broker is handed one once more
+        that it has from a successor: by its id it is one order (see `Broker.submit`).
+        """
+        if tickets and time.monotonic() - begun > _PROMPT:
+            log.warning("%d orders were not sent in time: the broker is asked whether it has them", len(tickets))
+            self.in_doubt.set()
+            return []
+        return self._broker.submit(tickets) if tickets else []
+
+    def _send_or_end(self, unsent: Sequence[Order], begun: float) -> bool:
+        """Whether that settles them all; if not, they stay in doubt."""
         if not switch.is_on():
             if end_unsent(unsent, STOPPED):
                 self._told()
-            return
+            return True
         profiles = self._books.profiles(order.portfolio_id for order in unsent)
         tickets = [
             Ticket(
@@ -275,8 +295,12 @@ class Desk:
             )
             for each in unsent
         ]
+        sent = 0
         for part in _parts(tickets):
-            self._book(self._broker.submit(part))
+            reports = self._submit(part, begun)
+            self._book(reports)
+            sent += len(reports)
+        return sent == len(tickets)
 
     def _cancel_as_asked(self, orders: Sequence[Order]) -> None:
         """Cancels that a crash kept from the broker."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.db import OperationalError
 
 from market import switch
 from market.brokers.port import BrokerUnavailable
+from market.engine import desk as desk_module
 from market.engine import recording
 from market.engine.watch import BrokerWatch, SwitchWatch
 from market.models import BrokerOrder, CancelRequest, FencedMessage, Fill, Order, OutboxMessage
@@ -197,6 +199,39 @@ def test_orders_that_a_silent_broker_may_have_are_asked_about_before_they_are_se
     assert not desk.in_doubt.is_set()
     assert events(portfolio) == ["ack", "ack"]
     assert submitted_twice() == [] and BrokerOrder.objects.count() == 2
+
+
+@pytest.mark.parametrize("at", ["its books", "its question"])
+def test_frozen_between_a_look_and_the_broker_an_engine_asks_whether_its_successor_has_sent_it(monkeypatch, at):
+    clock = [0.0]
+    monkeypatch.setattr(desk_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    portfolio, market = make_portfolio(), Market()
+    frozen, successor = make_desk(market), make_desk(market)
+    order = submission(portfolio)
+
+    def then_frozen(work):
+        def worked(*arguments):
+            monkeypatch.undo()
+            monkeypatch.setattr(desk_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+            done = work(*arguments)
+            clock[0] += 12
+            successor.resolve(everybody)
+            return done
+
+        return worked
+
+    if at == "its books":
+        monkeypatch.setattr(frozen._intake, "take", then_frozen(frozen._intake.take))
+        frozen.receive([order], NOW)
+    else:
+        market.fail_before["submit"] = BrokerUnavailable("the line is dead")
+        frozen.receive([order], NOW)
+        monkeypatch.setattr(market, "query", then_frozen(market.query))
+        frozen.resolve(everybody)
+    assert frozen.in_doubt.is_set() and submitted_twice() == []
+    frozen.resolve(everybody)
+    assert not frozen.in_doubt.is_set()
+    assert submitted_twice() == [] and events(portfolio) == ["ack"]
 
 
 def test_a_transaction_whose_end_was_not_seen_is_settled(monkeypatch):
