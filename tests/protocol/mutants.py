@@ -352,8 +352,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "in doubt, it does not ask",
         "market.engine.desk",
         "Desk.resolve",
-        "                settled = self._send_or_end(unsent, begun)\n",
-        "                pass\n",
+        "            settled = self._send_or_end(unsent, begun)\n",
+        "            pass\n",
     ),
     Mutant(
         "a broker's silence is no doubt",
