@@ -91,3 +91,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def moment_of(option: str, text: str | None) -> datetime | None:
+    """What `option` was given, with its zone; None if it was not given. Raises CommandError."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"{option} must be a moment such as 2026-11-21T09:30:00+00:00, got {text!r}") from None
+    if moment.tzinfo is None:
+        raise CommandError(f"{option} needs a zone: write it as {moment.isoformat()}+00:00")
+    return moment

@@ -18,6 +18,7 @@ from market.engine.recording import end_unsent, record
 from market.engine.rulebook import Rulebook
 from market.models import Fill, Order
 from market.models.order import TERMINAL, OrderState
+from portfolios import command_log
 from portfolios.errors import PortfolioError
 from portfolios.kernel.money import to_units
 from portfolios.models import Command
@@ -152,7 +153,7 @@ def _write_down(after: Order, verdict: Verdict, who: str, at: datetime, reason: 
         params=params,
         state=CommandState.DONE,
         issued_by=who[:150],
-        door="command",
+        door=command_log.DIRECT,
         result=f"the order is {after.state}",
         started_at=at,
         finished_at=at,

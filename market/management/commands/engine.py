@@ -24,7 +24,7 @@ from market.engine.decisions import Trade, Verdict
 from market.engine.service import EngineService, supervise
 from market.stopping import stop_on_signals
 from portfolios import command_log, exits
-from portfolios.console import database_trouble, plain_errors, print_json, print_table
+from portfolios.console import database_trouble, moment_of, plain_errors, print_json, print_table
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class Command(TyperCommand):
         """
         if price is None and (volume, commission, tax, fill_id) != (None, None, None, ""):
             raise CommandError("--volume, --commission, --tax and --fill-id are of a fill: it needs its --price")
-        moment = _moment(at)
+        moment = moment_of("--at", at) or datetime.now(UTC)
         trade = None if price is None else Trade(price, volume, commission, tax, fill_id)
         with plain_errors():
             order = decisions.find(order_id)
@@ -153,18 +153,6 @@ class Command(TyperCommand):
         said = "Engines send orders." if on else "Engines cancel what works and reject what comes."
         sys.stdout.write(f"{said}\n")
         return None
-
-
-def _moment(text: str | None) -> datetime:
-    if text is None:
-        return datetime.now(UTC)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandError(f"--at must be a moment such as 2026-11-21T09:30:00+00:00, got {text!r}") from None
-    if moment.tzinfo is None:
-        raise CommandError(f"--at needs a zone: write it as {text}+00:00")
-    return moment
 
 
 def _name(key: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +28,7 @@ from market.stopping import stop_on_signals
 from market.topics import MARKET_DATA
 from portfolios import services
 from portfolios.calendars import CalendarError, trading_days
-from portfolios.console import print_json, print_table
+from portfolios.console import moment_of, print_json, print_table
 from portfolios.errors import PortfolioError
 from portfolios.livestate import RedisUnavailable
 
@@ -116,7 +116,7 @@ class Command(TyperCommand):
         if market not in MARKET_DATA:
             raise CommandError(f"--market: there is no market {market!r}: use {', '.join(MARKET_DATA)}")
         try:
-            count = write_record(market, file, _moment(since))
+            count = write_record(market, file, moment_of("--since", since))
         except (FeedError, KafkaUnavailable) as error:
             raise CommandError(str(error)) from None
         if as_json:
@@ -136,18 +136,6 @@ class Command(TyperCommand):
         if as_json:
             return print_json(found)
         return print_table("Feed", ("Field", "Value"), found.items())
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandError(f"--since must be a moment such as 2026-11-21T09:30:00+00:00, got {text!r}") from None
-    if moment.tzinfo is None:
-        raise CommandError(f"--since needs a zone: write it as {text}+00:00")
-    return moment
 
 
 def _feed(
