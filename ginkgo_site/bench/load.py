@@ -1,4 +1,4 @@
-"""A feed in the background, so many ticks a second: `python -m ginkgo_site.bench.load RATE SECONDS EVERY PACE`.
+"""A feed in the background, so many ticks a second: `python -m ginkgo_site.bench.load RATE SECONDS EVERY PACE CODES`.
 
 EVERY other than 0: numbered, and one of each code in so many marked, as a witness wants them.
 
@@ -26,14 +26,18 @@ _SLOT_S = 0.01
 
 @contextmanager
 def running(
-    rate: int, seconds: float, every: int = 0, pace: Literal["snapshots", "minutes"] = "snapshots"
+    rate: int,
+    seconds: float,
+    every: int = 0,
+    pace: Literal["snapshots", "minutes"] = "snapshots",
+    codes: int = 5000,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """It runs in a process of its own, which ends with this block at the latest.
 
     From one round of all codes to the next three seconds pass in the market, or with `minutes` a minute.
     """
     process = subprocess.Popen(
-        module("ginkgo_site.bench.load", str(rate), str(seconds), str(every), pace),
+        module("ginkgo_site.bench.load", str(rate), str(seconds), str(every), pace, str(codes)),
         env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -43,7 +47,7 @@ def running(
         process.wait(10)
 
 
-def main(rate: int, seconds: float, every: int, pace: str) -> int:
+def main(rate: int, seconds: float, every: int, pace: str, codes: int) -> int:
     """Publish in slots of 10 ms; how many ticks."""
     from ginkgo_site.bench import ticks
     from ginkgo_site.bench.ground import TOPIC
@@ -54,7 +58,7 @@ def main(rate: int, seconds: float, every: int, pace: str) -> int:
     pause = threading.Event()
     begun = time.monotonic()
     after = ticks.next_minute if pace == "minutes" else ticks.next_snapshot
-    market = ticks.walk(ticks.codes(), int(rate * seconds), every=every, after=after)
+    market = ticks.walk(ticks.codes(codes), int(rate * seconds), every=every, after=after)
     sent = 0
     for tick in market:
         producer.produce(TOPIC, key=tick.code, value=encode(tick))
@@ -68,6 +72,6 @@ def main(rate: int, seconds: float, every: int, pace: str) -> int:
 
 if __name__ == "__main__":
     django.setup()
-    sys.stdout.write(
-        json.dumps({"sent": main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), sys.argv[4])}) + "\n"
-    )
+    given = sys.argv
+    sent = main(int(given[1]), float(given[2]), int(given[3]), given[4], int(given[5]))
+    sys.stdout.write(json.dumps({"sent": sent}) + "\n")

@@ -1,9 +1,10 @@
 """A soak: five portfolios at 5,000 messages a second for as long as is wanted, and what the processes hold meanwhile.
 
 `python -m ginkgo_site.bench.soak MINUTES` in the home of servers of its own. A node, an engine that answers and fills
-the portfolios' orders, and a scheduler; a minute passes in the market with each round of its 5,000 codes, so that there
-are trading days and all that begins and ends with them. Every few seconds: resident memory in MB, threads, and open
-files of each. It prints them as one line of JSON, beside how many messages there were and how many were applied.
+the portfolios' orders, and a scheduler; a minute passes in the market with each round of its 1,000 codes, five times a
+second, so that there are trading days, and all that begins and ends with them, by the dozen. Every few seconds:
+resident memory in MB, threads, and open files of each. It prints them as one line of JSON, beside how many messages
+there were and how many were applied.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from ginkgo_site.bench.errors import BenchError
 from ginkgo_site.bench.programs import attend
 
 RATE = 5_000
+CODES = 1_000
+"""So few that each has been traded within minutes: what is known by code grows no more then, and what does leaks."""
 EVERY_S = 5.0
 _AVERAGES = (5, 20)
 _MB = 1_048_576
@@ -36,7 +39,7 @@ def main(minutes: float) -> dict[str, Any]:
     from portfolios import livestate
 
     ground.prepare()
-    placed = ground.place(ticks.shares(ticks.codes(), 10, 500)[:5], *_AVERAGES)
+    placed = ground.place(ticks.shares(ticks.codes(CODES), 10, CODES // 10)[:5], *_AVERAGES)
     # The log is not what is measured, and an hour of it is large.
     ground.keep_little()
 
@@ -51,7 +54,7 @@ def main(minutes: float) -> dict[str, Any]:
             samples[name] = {"memory": [], "threads": [], "files": []}
         begun = time.monotonic()
         pause = threading.Event()
-        with load.running(RATE, minutes * 60, pace="minutes") as feed:
+        with load.running(RATE, minutes * 60, pace="minutes", codes=CODES) as feed:
             while feed.poll() is None:
                 pause.wait(EVERY_S)
                 samples["seconds"].append(time.monotonic() - begun)

@@ -61,7 +61,7 @@ class Recall:
     cause: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Seen:
     """The last tick of a code: its price and the day's base price, in units."""
 

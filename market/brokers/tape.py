@@ -8,6 +8,7 @@ begin. Whoever reads a tape has cursors of its own, so that reading again is har
 from __future__ import annotations
 
 import logging
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -145,9 +146,8 @@ class Tape:
     def _line(self, message: Message) -> Line | None:
         error = message.error()
         if error is None:
-            return Line(
-                message.topic(), message.partition(), message.offset(), message.key() or b"", message.value() or b""
-            )
+            topic = sys.intern(message.topic())  # each message has a string of its own
+            return Line(topic, message.partition(), message.offset(), message.key() or b"", message.value() or b"")
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             self._astray.add((message.topic(), message.partition()))
         else:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import subprocess
 import sys
+import threading
+import weakref
 
 import pytest
+
+from market import memory
+from tests.support import eventually
 
 THREADS = """
 import ctypes, sys, threading
@@ -66,3 +72,23 @@ print(before - me.memory_info().rss)
 def test_what_is_free_goes_back_to_the_system() -> None:
     done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True, timeout=60, check=True)
     assert int(done.stdout) > 60_000_000
+
+
+class Circular:
+    def __init__(self) -> None:
+        self.me = self
+
+
+def test_what_is_young_is_collected_before_it_lies_about_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_TRIM_EVERY", 0.01)
+    stop = threading.Event()
+    thread = threading.Thread(target=memory.keep_trimming, args=(stop,))
+    gc.disable()
+    try:
+        thread.start()
+        left = weakref.ref(Circular())
+        eventually(lambda: left() is None, saying="it is collected")
+    finally:
+        gc.enable()
+        stop.set()
+        thread.join(5)
