@@ -1,8 +1,13 @@
-"""Finds the engines' doors in the database and brings them orders, the one that answered last first."""
+"""Finds the engines' doors in the database and brings them orders, the one that answered last first.
+
+A door that kept its caller waiting (its machine is gone, or cut off) is left out for a while: orders do not wait for it
+again and again. One that refuses does so at once, and is simply the next one's turn.
+"""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 
 from django.db import Error as DatabaseError
@@ -17,6 +22,8 @@ log = logging.getLogger(__name__)
 
 _PATIENCE = 3.0
 _SAY_EVERY = 10.0
+_SLOW = 0.5
+_LEFT_OUT = 60.0
 
 
 class Caller:
@@ -28,6 +35,8 @@ class Caller:
         self._key = direct.key()
         self._throttle = Throttle()
         self._last: tuple[str, int] | None = None
+        self._left_out: dict[tuple[str, int], float] = {}
+        """Doors that kept us waiting → until when, on the monotonic clock, others are tried instead."""
 
     def __call__(self, messages: Sequence[OrderMessage]) -> Mapping[str, str]:
         try:
@@ -40,12 +49,16 @@ class Caller:
                 left = [each for each in messages if id_of(each) not in found]
                 if not left:
                     return found
+                begun = time.monotonic()
                 try:
                     answer = direct.ask(door, self._key, direct.Call(left, anyone), self._patience)
                 except direct.DoorError as error:
                     doors.remove(door)
                     self._say(door, str(error))
+                    if time.monotonic() - begun > _SLOW:
+                        self._left_out[door] = time.monotonic() + _LEFT_OUT
                     continue
+                self._left_out.pop(door, None)
                 if answer.fault:
                     self._say(door, answer.fault)
                     continue
@@ -64,7 +77,11 @@ class Caller:
             return [self._last] if self._last is not None else []
         if not doors and self._throttle.allows("none", _SAY_EVERY):
             log.warning("No engine has a door: orders wait for Kafka (engine.door_host)")
-        return sorted(doors, key=lambda door: door != self._last)
+        now = time.monotonic()
+        self._left_out = {door: until for door, until in self._left_out.items() if until > now and door in doors}
+        # All of them: then it is the network, or the only engine, and whoever is back first is wanted at once.
+        quick = [door for door in doors if door not in self._left_out] or doors
+        return sorted(quick, key=lambda door: door != self._last)
 
     def _say(self, door: tuple[str, int], what: str) -> None:
         if self._throttle.allows(f"{door}:{what}", _SAY_EVERY):

@@ -10,7 +10,7 @@ import logging
 import socket
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 from django.db import Error as DatabaseError
@@ -28,6 +28,10 @@ _AT_ONCE = 8
 _PATIENCE = 2.0
 """Seconds that a caller may take for its call; who is slower, or hangs, is hung up on."""
 _LOOK = 0.5
+_SAY_EVERY = 60.0
+_SAY_AGAIN = 2.0
+_GONE = timedelta(days=1)
+"""An engine that has not said for so long that its door is open is not there; by any machine's clock."""
 _EVERY = 60.0
 
 
@@ -48,7 +52,7 @@ class Door:
         host, port = self._listener.getsockname()[:2]
         self.address: tuple[str, int] = (socket.gethostname() if host in ("0.0.0.0", "::") else host, port)
         self._room = threading.BoundedSemaphore(_AT_ONCE)
-        self._advertised = False
+        self._say_at = float("-inf")
         self.refused = 0
 
     def run(self, stop: threading.Event) -> None:
@@ -56,7 +60,7 @@ class Door:
         log.info("Nodes find this engine at %s:%d while Kafka is away", *self.address)
         try:
             while not stop.is_set():
-                if not self._advertised:
+                if time.monotonic() >= self._say_at:
                     self._advertise()
                 try:
                     connection, peer = self._listener.accept()
@@ -76,14 +80,18 @@ class Door:
             self._close()
 
     def _advertise(self) -> None:
+        """Say where it is, and forget those that have not said so for long: a killed engine's has its name for ever."""
         host, port = self.address
-        facts = {"host": host, "port": port, "opened_at": datetime.now(UTC)}
+        now = datetime.now(UTC)
+        facts = {"host": host, "port": port, "opened_at": now}
         try:
             with writing():
                 EngineDoor.objects.update_or_create(name=self._name, defaults=facts)
-            self._advertised = True
+                EngineDoor.objects.filter(opened_at__lt=now - _GONE).delete()
+            self._say_at = time.monotonic() + _SAY_EVERY
         except DatabaseError as error:
-            log.warning("Nodes do not know of this engine's door yet: %s", error)
+            log.warning("Nodes may not know of this engine's door: %s", error)
+            self._say_at = time.monotonic() + _SAY_AGAIN
             connections.close_all()
 
     def _close(self) -> None:

@@ -8,7 +8,10 @@ from portfolios.models import Portfolio
 
 
 class EngineDoor(models.Model):
-    """Where an engine listens. What a crash leaves behind refuses its callers, and they try the next."""
+    """Where an engine listens. What a crash leaves behind does not answer, and its callers try the next.
+
+    `opened_at`: when it last said that it is open, which it does every minute.
+    """
 
     name = models.CharField(primary_key=True, max_length=200, help_text="The engine's, as in its consumer group.")
     host = models.CharField(max_length=255)

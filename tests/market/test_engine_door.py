@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -242,6 +243,39 @@ def test_an_engine_that_is_gone_is_passed_over(house):
     EngineDoor.objects.create(name="engine-0", host="127.0.0.1", port=port, opened_at=NOW)
     order = submission(make_portfolio())
     assert Caller()([order]) == {order.order_id: "sending"}
+
+
+def test_a_door_that_keeps_its_caller_waiting_is_left_out_for_a_while(house, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # lets callers in and says nothing
+        address = mute.getsockname()
+        EngineDoor.objects.create(name="engine-0", host=address[0], port=address[1], opened_at=NOW)
+        asked, ask = [], direct.ask
+
+        def counted(door, *arguments):
+            asked.append(door)
+            return ask(door, *arguments)
+
+        monkeypatch.setattr(direct, "ask", counted)
+        portfolio, caller = make_portfolio(), Caller(patience=1.0)
+        house.mine = set()  # so that every door is asked
+        assert caller([submission(portfolio)]) == {}
+        assert asked.count(address) == 1
+        assert caller([submission(portfolio)]) == {}
+        assert asked.count(address) == 1
+        monkeypatch.setattr("nodes.direct_caller._LEFT_OUT", 0.0)
+        caller._left_out.clear()
+        caller([submission(portfolio)])
+        caller([submission(portfolio)])
+        assert asked.count(address) == 3, "and then tried again"
+
+
+def test_an_engine_forgets_the_doors_of_those_that_have_long_gone(house):
+    for name, days in (("killed", 2), ("neighbour", 0)):
+        at = datetime.now(UTC) - timedelta(days=days)
+        EngineDoor.objects.create(name=name, host="127.0.0.1", port=1, opened_at=at)
+    house.door._say_at = 0.0
+    eventually(lambda: not EngineDoor.objects.filter(name="killed").exists())
+    assert EngineDoor.objects.filter(name="neighbour").exists()
 
 
 def test_where_nobody_takes_it_nothing_is_said_to_be_taken():
