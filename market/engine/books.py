@@ -146,8 +146,9 @@ class Books:
         """How many came from these, by any engine."""
         return Order.objects.filter(portfolio_id__in=list(portfolio_ids), received_at__gt=now - _MINUTE).count()
 
-    def count_order(self, portfolio_id: str, now: datetime) -> None:
-        self._recent[portfolio_id].append(now)
+    def count_orders(self, portfolio_id: str, count: int, now: datetime) -> None:
+        """So many more came at `now`."""
+        self._recent[portfolio_id].extend([now] * count)
 
     def forget_recent(self, portfolio_ids: Iterable[str] | None = None) -> None:
         """Count the orders of the last minute anew (None: of all): another engine may have taken some in meanwhile."""

@@ -7,15 +7,17 @@ and what the broker says of the order later on is compared with it. Who decided 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from django.conf import settings
 
 from market.brokers.port import Execution, Report
+from market.engine.feedback import Answers
 from market.engine.recording import end_unsent, record
 from market.engine.rulebook import Rulebook
+from market.engine.transactions import writing
 from market.models import Fill, Order
 from market.models.order import TERMINAL, OrderState
 from portfolios import command_log
@@ -30,6 +32,9 @@ _REASONS = {
     "rejected": "rejected by the broker",
 }
 _NEVER_HAD = "the broker never had it"
+_COMMAND = "order.decide"
+_DOUBTED_FOR = timedelta(days=7)
+"""No order works for longer than its session: what the broker does not know by then it will not know."""
 
 
 class Undecidable(PortfolioError):
@@ -75,17 +80,29 @@ def decide(
     """
     if (trade is not None) != (verdict is Verdict.FILLED):
         raise Undecidable("a fill needs its price, and nothing else has one")
-    if find(order.order_id).seq != order.seq:
-        raise Undecidable(f"order {order.order_id} has changed meanwhile: look at it again")
-    if verdict is Verdict.CANCELLED and order.state in _UNCONFIRMED:
-        booked = end_unsent([order], reason or _NEVER_HAD)
-    else:
-        booked = record([_report(order, verdict, at, reason, trade)], order.broker).answers
-    if not booked:
-        raise Undecidable(f"order {order.order_id} has changed meanwhile, or has this already: look at it again")
-    after = Order.objects.get(order_id=order.order_id)
-    _write_down(after, verdict, who, at, reason, trade)
+    with writing():
+        Answers({order.portfolio_id})  # its lock: nothing is booked about it meanwhile
+        if find(order.order_id).seq != order.seq:
+            raise Undecidable(f"order {order.order_id} has changed meanwhile: look at it again")
+        if verdict is Verdict.CANCELLED and order.state in _UNCONFIRMED:
+            booked = end_unsent([order], reason or _NEVER_HAD)
+        else:
+            booked = record([_report(order, verdict, at, reason, trade)], order.broker).answers
+        if not booked:
+            raise Undecidable(f"order {order.order_id} has this already")
+        after = Order.objects.get(order_id=order.order_id)
+        _write_down(after, verdict, who, at, reason, trade)
     return after
+
+
+def ended_by_hand() -> list[tuple[str, str]]:
+    """Orders, and their portfolios, that an operator has said to have ended, in the last days: should the broker have
+    one all the same, and it works, no news will say so. Raises django.db.Error.
+    """
+    since = datetime.now(UTC) - _DOUBTED_FOR
+    decided = Command.objects.filter(command_type=_COMMAND, created_at__gt=since).values_list("target_id", flat=True)
+    orders = Order.objects.filter(order_id__in=list(decided), state__in=(OrderState.CANCELLED, OrderState.REJECTED))
+    return list(orders.order_by().values_list("order_id", "portfolio_id"))
 
 
 def _report(order: Order, verdict: Verdict, at: datetime, reason: str, trade: Trade | None) -> Report:
@@ -148,7 +165,7 @@ def _write_down(after: Order, verdict: Verdict, who: str, at: datetime, reason: 
     if trade is not None:
         params |= {"price": trade.price, "volume": trade.volume, "fill_id": trade.fill_id}
     Command.objects.create(
-        command_type="order.decide",
+        command_type=_COMMAND,
         target_id=after.order_id,
         params=params,
         state=CommandState.DONE,

@@ -14,7 +14,8 @@ longer than a sender needs who lives. Should one have been frozen for longer, an
 that is cancelled as soon as it works.
 
 An order about which the broker cannot tell stays as it is, alerted now and then, until it can or an operator decides
-(`market.engine.decisions`); all others go on.
+(`market.engine.decisions`); all others go on. So does one that the broker does not take, and one whose report our books
+do not: what is wrong with one order stops nobody else's.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TypeVar
 
+from django.db import DataError, IntegrityError
+from django.db import Error as DatabaseError
+
 from market import switch
 from market.brokers.port import Broker, BrokerUnavailable, CannotTell, Report, Ticket
 from market.engine.asking import Answer, ask
-from market.engine.books import OPEN, Books
+from market.engine.books import OPEN, Books, Profile
+from market.engine.cancelling import Cancelled, Canceller, Wish
 from market.engine.intake import Intake, Outcome, Taken, as_kernel
-from market.engine.recording import end_unsent, record
+from market.engine.recording import Booked, end_unsent, record
 from market.engine.voice import Voice
 from market.messages import OrderMessage
 from market.models import CancelRequest, Order
@@ -78,9 +83,12 @@ class Desk:
         self._unheard: dict[str, float] = {}
         """Orders that the broker says it has never heard of → since when, on the monotonic clock."""
         self._untold: set[str] = set()
-        """Orders about which the broker could not tell when it was last asked."""
+        """Orders about which the broker could not tell when it was last asked, or given them."""
         self._stopped: dict[str, float] = {}
         """Of those, the ones that were cancelled because trading was stopped → when, on the monotonic clock."""
+        self._canceller = Canceller(
+            broker, self._doubt, lambda order, why: voice.doubt(order, f"the broker does not answer its cancel ({why})")
+        )
         self.in_doubt = threading.Event()
 
     def receive(
@@ -106,7 +114,7 @@ class Desk:
             if any(each.outcome is Outcome.REPEATED and _is_unconfirmed(each.order) for each in taken):
                 self.in_doubt.set()  # taken in before, by a transaction whose end was not seen
             tickets = [
-                Ticket(as_kernel(each.order), each.profile.market, each.order.code in each.profile.st)
+                _ticket(each.order, each.profile)
                 for each in taken
                 if each.outcome is Outcome.SENDING and each.order is not None and each.profile is not None
             ]
@@ -133,17 +141,22 @@ class Desk:
 
         Raises django.db.Error and BrokerUnavailable: ask again.
         """
-        answers, untold = 0, []
-        for ids in _parts(list(order_ids)):
+        answers = 0
+        untold: dict[str, str] = {}
+        for ids in self._questions(order_ids):
             answer = ask(self._broker, ids)
             answers += self._book([answer.known[each] for each in ids if each in answer.known])
-            untold += list(answer.untold)
-            if any(each in self._untold for each in ids if each not in answer.untold and each not in answer.known):
-                self.in_doubt.set()  # it can tell now: it has never had this one
+            untold |= answer.untold
+            if any(each in self._untold and each not in answer.untold for each in ids):
+                self.in_doubt.set()  # it can tell now
         if untold:
             with self._sending:  # so that none is just being sent
-                rows = Order.objects.filter(order_id__in=untold, state__in=OPEN)
-                answers += self._book(list(self._ask(rows).known.values()))
+                rows = list(Order.objects.filter(order_id__in=list(untold), state__in=OPEN))
+                new = [each for each in rows if each.order_id not in self._untold]
+                answers += self._book(list(self._ask(new).known.values()))
+            for order in rows:
+                if order not in new:
+                    self._doubt(order, untold[order.order_id])
         return answers
 
     def resolve(self, mine: Callable[[str], bool]) -> None:
@@ -153,9 +166,11 @@ class Desk:
         """
         with self._sending:
             self._books.forget_recent()
-            begun = time.monotonic()
             everything = self._open(mine)
-            self._sent &= {order.order_id for order in everything}
+            ids = {order.order_id for order in everything}
+            self._sent &= ids
+            self._untold &= ids
+            self._canceller.forget_all_but(ids)
             if not everything:
                 self.in_doubt.clear()
                 return
@@ -171,7 +186,7 @@ class Desk:
             settled = True
             if unsent:
                 log.info("%d orders had not reached the broker", len(unsent))
-                settled = self._send_or_end(unsent, begun)
+                settled = self._send_or_end(unsent)
             working = [order_id for order_id, report in known.items() if report.state == "working"]
             self._broker.follow([*working, *answer.untold])
             self._cancel_as_asked(everything)
@@ -187,18 +202,19 @@ class Desk:
             orders = self._open(mine)
             if not orders:
                 return 0
-            answer = self._ask(orders)
-            reports: list[Report] = []
-            for order in orders:
-                if (report := answer.known.get(order.order_id)) is not None:
-                    ended = self._cancel(order, now, STOPPED) if report.state == "working" else None
-                    reports.append(ended or report)
-            self._book(reports)
-            self._stop_untold([each for each in orders if each.order_id in answer.untold], now)
-            never_heard = [e for e in orders if e.order_id not in answer.known and e.order_id not in answer.untold]
+            # What it could not tell about, it is asked by the sweep: the others do not wait for that.
+            answer = self._ask([each for each in orders if each.order_id not in self._untold])
+            known = answer.known
+            working = [each for each in orders if each.order_id in known and known[each.order_id].state == "working"]
+            cancelled = self._canceller.cancel([Wish(each, now, STOPPED) for each in working])
+            self._book([cancelled.known.get(order_id) or report for order_id, report in known.items()])
+            doubtful = self._stop_untold([each for each in orders if each.order_id in self._untold], now)
+            never_heard = [e for e in orders if e.order_id not in known and e.order_id not in self._untold]
             unsent = self._unsent([each for each in never_heard if each.state in _UNCONFIRMED])
             if unsent and end_unsent(unsent, STOPPED):
                 self._told()
+            if (silence := cancelled.silence or doubtful.silence) is not None:
+                raise silence
             return len(self._open(mine))
 
     def release(self, theirs: Callable[[str], bool]) -> None:
@@ -233,7 +249,7 @@ class Desk:
         """What the broker says of these orders; what it cannot say is alerted. None of them is just being sent."""
         by_id = {order.order_id: order for order in orders}
         answer = Answer()
-        for ids in _parts(list(by_id)):
+        for ids in self._questions(by_id):
             part = ask(self._broker, ids)
             answer.known |= part.known
             answer.untold |= part.untold
@@ -241,6 +257,14 @@ class Desk:
         for order_id, why in answer.untold.items():
             self._doubt(by_id[order_id], why)
         return answer
+
+    def _questions(self, order_ids: Iterable[str]) -> list[list[str]]:
+        """In which parts to ask about them: what it could not tell about does not spoil the others' question again."""
+        untold = self._untold
+        alike: dict[bool, list[str]] = {False: [], True: []}
+        for each in order_ids:
+            alike[each in untold].append(each)
+        return [*_parts(alike[False]), *([each] for each in alike[True])]
 
     def _doubt(self, order: Order, why: str) -> None:
         what = "whether it has it" if order.state in _UNCONFIRMED else "what has become of it"
@@ -250,23 +274,15 @@ class Desk:
             f"answers with 'ginkgo engine decide {order.order_id}'",
         )
 
-    def _cancel(self, order: Order, at: datetime, reason: str, cause: str = "") -> Report | None:
-        """What is known of it after that; None: nothing, or that cannot be told."""
-        try:
-            return self._broker.cancel(order.order_id, at, reason, cause)
-        except CannotTell as error:
-            self._doubt(order, str(error))
-            return None
-
-    def _stop_untold(self, orders: Sequence[Order], now: datetime) -> None:
+    def _stop_untold(self, orders: Sequence[Order], now: datetime) -> Cancelled:
         """They may be working, so they are cancelled too; again every now and then, for they may be so for days."""
         clock = time.monotonic()
         self._stopped = {each.order_id: at for each in orders if (at := self._stopped.get(each.order_id)) is not None}
-        for order in orders:
-            if clock - self._stopped.get(order.order_id, float("-inf")) >= _CANCEL_AGAIN:
-                report = self._cancel(order, now, STOPPED)
-                self._stopped[order.order_id] = clock
-                self._book([report] if report is not None else [])
+        due = [each for each in orders if clock - self._stopped.get(each.order_id, float("-inf")) >= _CANCEL_AGAIN]
+        cancelled = self._canceller.cancel([Wish(each, now, STOPPED) for each in due])
+        self._stopped |= dict.fromkeys(cancelled.known, clock)
+        self._book(cancelled.reports)
+        return cancelled
 
     def _submit(self, tickets: Sequence[Ticket], begun: float) -> list[Report]:
         """Bring the broker orders that nobody had sent at `begun`; too late, they stay in doubt: it is asked first.
@@ -280,41 +296,60 @@ class Desk:
             return []
         return self._broker.submit(tickets) if tickets else []
 
-    def _send_or_end(self, unsent: Sequence[Order], begun: float) -> bool:
+    def _send_or_end(self, unsent: Sequence[Order]) -> bool:
         """Whether that settles them all; if not, they stay in doubt."""
         if not switch.is_on():
             if end_unsent(unsent, STOPPED):
                 self._told()
             return True
         profiles = self._books.profiles(order.portfolio_id for order in unsent)
-        tickets = [
-            Ticket(
-                as_kernel(each),
-                profiles[each.portfolio_id].market,
-                each.code in profiles[each.portfolio_id].st,
-            )
-            for each in unsent
-        ]
-        sent = 0
-        for part in _parts(tickets):
-            reports = self._submit(part, begun)
-            self._book(reports)
-            sent += len(reports)
-        return sent == len(tickets)
+        settled = True
+        for part in _parts(list(unsent)):
+            # Asked once more, for the many questions about all orders may have taken long.
+            begun = time.monotonic()
+            answer = self._ask(part)
+            left = [each for each in part if each.order_id not in answer.known and each.order_id not in answer.untold]
+            reports = self._hand_over(left, [_ticket(each, profiles[each.portfolio_id]) for each in left], begun)
+            self._book([*answer.known.values(), *reports])
+            reported = {report.order_id for report in reports}
+            settled &= all(each.order_id in reported or each.order_id in self._untold for each in left)
+        return settled
+
+    def _hand_over(self, orders: Sequence[Order], tickets: Sequence[Ticket], begun: float) -> list[Report]:
+        """Submit them; one that the broker chokes on is in doubt, and tried again with the next sweep.
+
+        Given once more, apart from it, the others are to the broker the orders that it may have already.
+        """
+        try:
+            return self._submit(tickets, begun)
+        except Exception as error:
+            if not _is_the_orders(error):
+                raise
+            if len(orders) == 1:
+                if not isinstance(error, CannotTell):
+                    log.exception("Order %s cannot be given to the broker", orders[0].order_id)
+                self._untold |= {orders[0].order_id}
+                self._doubt(orders[0], str(error))
+                return []
+        middle = len(orders) // 2
+        left = self._hand_over(orders[:middle], tickets[:middle], begun)
+        return left + self._hand_over(orders[middle:], tickets[middle:], begun)
 
     def _cancel_as_asked(self, orders: Sequence[Order]) -> None:
         """Cancels that a crash kept from the broker."""
         by_id = {order.order_id: order for order in orders}
-        reports = []
-        for request in CancelRequest.objects.filter(order_id__in=list(by_id), done=False):
-            report = self._cancel(by_id[request.order_id], request.event_time, "cancelled", request.cause)
-            reports += [report] if report is not None else []
-        self._book(reports)
+        wishes = CancelRequest.objects.filter(order_id__in=list(by_id), done=False)
+        cancelled = self._canceller.cancel(
+            [Wish(by_id[each.order_id], each.event_time, "cancelled", each.cause) for each in wishes]
+        )
+        self._book(cancelled.reports)
+        if cancelled.silence is not None:
+            raise cancelled.silence
 
     def _book(self, reports: list[Report]) -> int:
         answers = 0
         for part in _parts(reports):
-            booked = record(part, self._broker.name)
+            booked = self._record(part)
             answers += booked.answers
             for each in booked.wrong:
                 self._voice.contradiction(each)
@@ -323,14 +358,42 @@ class Desk:
             self._told()
         return answers
 
+    def _record(self, reports: Sequence[Report]) -> Booked:
+        """Book them; one that our books cannot hold (a fill's id that is another's) is alerted, and the others are."""
+        try:
+            return record(reports, self._broker.name)
+        except (DataError, IntegrityError) as error:
+            if len(reports) == 1:
+                log.exception("What the broker reports of order %s cannot be booked", reports[0].order_id)
+                for order in Order.objects.filter(order_id=reports[0].order_id):
+                    self._voice.doubt(order, f"what the broker reports of it cannot be booked: {error}")
+                return Booked(0, [], [])
+        middle = len(reports) // 2
+        left, right = self._record(reports[:middle]), self._record(reports[middle:])
+        return Booked(left.answers + right.answers, left.wrong + right.wrong, left.ended + right.ended)
+
     def _end_at_the_broker(self, ended: Sequence[Order]) -> int:
         """What our books have ended must not trade; what it has traded is booked. How many answers that gave."""
-        reports = []
         for order in ended:
             log.warning("Order %s has ended in our books, and works at the broker: cancelling it", order.order_id)
-            report = self._cancel(order, order.event_time, order.reason or "cancelled")
-            reports += [report] if report is not None else []
-        return record(reports, self._broker.name).answers if reports else 0
+        cancelled = self._canceller.cancel(
+            [Wish(order, order.event_time, order.reason or "cancelled") for order in ended]
+        )
+        answers = self._record(cancelled.reports).answers if cancelled.reports else 0
+        if cancelled.silence is not None:
+            raise cancelled.silence
+        return answers
+
+
+def _is_the_orders(error: Exception) -> bool:
+    """It comes of what is asked for, not of a server that is away."""
+    if isinstance(error, DatabaseError):
+        return isinstance(error, (DataError, IntegrityError))
+    return not isinstance(error, BrokerUnavailable)
+
+
+def _ticket(order: Order, profile: Profile) -> Ticket:
+    return Ticket(as_kernel(order), profile.market, order.code in profile.st)
 
 
 def _is_unconfirmed(order: Order | None) -> bool:

@@ -88,6 +88,8 @@ class _Known:
     buried: list[CancelRequest] = field(default_factory=list)
     fenced: list[FencedMessage] = field(default_factory=list)
     again: set[str] = field(default_factory=set)
+    asked: Counter[str] = field(default_factory=Counter)
+    """New orders by portfolio, for its order rate."""
 
 
 class Intake:
@@ -128,6 +130,9 @@ class Intake:
             self._write(known, answers)
             if straight:
                 _owe_to_the_log(known, messages, now)
+        # Not before it is done: what is rolled back, and tried again, is no second order.
+        for portfolio_id, count in known.asked.items():
+            self._books.count_orders(portfolio_id, count, now)
         return taken
 
     def _read(self, messages: Sequence[OrderMessage], profiles: dict[str, Profile], now: datetime) -> _Known:
@@ -187,7 +192,7 @@ class Intake:
             return Taken(message, Outcome.TOMBSTONED, order.reason, order, profile)
         reason = self._check(message, order, profile, known, now)
         known.recent[order.portfolio_id] += 1
-        self._books.count_order(order.portfolio_id, now)
+        known.asked[order.portfolio_id] += 1
         if reason is not None:
             order.state, order.reason = OrderState.REJECTED, reason
             answers.tell(order, "order_rejected", order.event_time, reason=reason)

@@ -17,6 +17,7 @@ from market.engine.books import Books
 from market.engine.causes import Causes
 from market.engine.commands import CommandDoor
 from market.engine.debt import Debt
+from market.engine.decisions import ended_by_hand
 from market.engine.desk import Desk
 from market.engine.door import Door
 from market.engine.intake import Intake
@@ -78,7 +79,7 @@ class EngineService:
         if config.door_host is not None:
             address = (config.door_host, config.door_port or 0)
             self._door = Door(self.slot.name, address, self._reception, alerter)
-        broker_watch = BrokerWatch(self._broker, desk, mine.cares_for)
+        broker_watch = BrokerWatch(self._broker, desk, mine.cares_for, ended_by_hand)
         reconciliation = ReconciliationWatch(
             self._broker, alerter, config.reconcile_interval, lambda: broker_watch.outages
         )

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 
 from django.db import connection, transaction
 
-_one_writer = threading.Lock()
+_one_writer = threading.RLock()
 
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """A transaction. On SQLite this process's threads queue for it here: its busy handler would sleep instead.
+    """A transaction, or part of the one that the caller is in. On SQLite this process's threads queue for it here: its
+    busy handler would sleep instead.
 
     Raises django.db.Error when the database is away; nothing of the block has then happened.
     """

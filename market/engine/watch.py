@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from itertools import chain
 
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
@@ -24,12 +25,22 @@ _SWEEP = 10.0
 
 
 class BrokerWatch:
-    """Asks about every order that the broker has news of, and every ten seconds about all that are open."""
+    """Asks about every order that the broker has news of, and every ten seconds about all that are open.
 
-    def __init__(self, broker: Broker, desk: Desk, mine: Callable[[str], bool]) -> None:
+    `decided`: and about these orders, of these portfolios, which may be so at the broker.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        desk: Desk,
+        mine: Callable[[str], bool],
+        decided: Callable[[], Iterable[tuple[str, str]]] = lambda: (),
+    ) -> None:
         self._broker = broker
         self._desk = desk
         self._mine = mine
+        self._decided = decided
         self._unbooked: set[str] = set()
         self._next_sweep = time.monotonic() + _SWEEP
         self._failing = False
@@ -65,7 +76,7 @@ class BrokerWatch:
 
     def _open(self) -> set[str]:
         rows = Order.objects.filter(state__in=OPEN).values_list("order_id", "portfolio_id")
-        return {order_id for order_id, portfolio_id in rows if self._mine(portfolio_id)}
+        return {order_id for order_id, portfolio_id in chain(rows, self._decided()) if self._mine(portfolio_id)}
 
 
 class SwitchWatch:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
+from django.db import IntegrityError
 
 from market import switch
 from market.brokers.port import BrokerUnavailable, CannotTell
@@ -65,6 +68,12 @@ def left_behind(market, order, how="fail_before"):
 
 def alerts_of(market, order):
     return [text for kind, text in market.alerts.raised if kind == "order_in_doubt" and order.order_id in text]
+
+
+def swept(market, desk):
+    watch = BrokerWatch(market, desk, everybody)
+    watch._next_sweep = 0.0
+    return watch.step(0)
 
 
 def test_it_is_asked_again_in_halves_until_the_others_are_known(market, portfolio):
@@ -179,6 +188,95 @@ def test_a_submission_that_it_cannot_tell_about_is_a_doubt(market, portfolio):
     assert desk.in_doubt.is_set()
     desk.resolve(everybody)
     assert events(portfolio) == ["ack"] and submitted_twice() == []
+
+
+@pytest.mark.parametrize("error", [CannotTell("duplicate reference"), KeyError("reference"), IntegrityError("it")])
+def test_an_order_that_it_chokes_on_stays_in_doubt_and_the_others_are_sent(market, portfolio, monkeypatch, error):
+    orders = [limit(portfolio) for _ in range(5)]
+    for order in orders:
+        market.fail_before["submit"] = Died()
+        with pytest.raises(Died):
+            make_desk(market).receive([order], NOW)
+    submit, bad, tried = market.submit, orders[2], []
+
+    def choking(tickets):
+        tried.append(len(tickets))
+        if any(each.order.order_id == bad.order_id for each in tickets):
+            raise error
+        return submit(tickets)
+
+    monkeypatch.setattr(market, "submit", choking)
+    desk = make_desk(market)
+    desk.in_doubt.set()
+    desk.resolve(everybody)
+    assert [state_of(each) for each in orders] == ["accepted", "accepted", "sending", "accepted", "accepted"]
+    assert len(alerts_of(market, bad)) == 1 and submitted_twice() == []
+    assert not desk.in_doubt.is_set(), "it is not tried at every turn"
+    monkeypatch.setattr(market, "submit", submit)
+    swept(market, desk)
+    assert desk.in_doubt.is_set(), "but with every sweep"
+    desk.resolve(everybody)
+    assert state_of(bad) == "accepted" and submitted_twice() == []
+
+
+def test_many_slow_questions_about_old_orders_do_not_keep_a_new_one_from_being_sent(market, portfolio, monkeypatch):
+    desk = make_desk(market)
+    old = [left_behind(market, limit(portfolio)) for _ in range(8)]
+    unsent = limit(portfolio)
+    market.fail_before["submit"] = BrokerUnavailable("the line is dead")
+    desk.receive([unsent], NOW)
+    clock, query = [0.0], market.query
+
+    def slow(order_ids):
+        clock[0] += 1.0
+        return query(order_ids)
+
+    monkeypatch.setattr(market, "query", slow)
+    monkeypatch.setattr("market.engine.desk.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    desk.resolve(everybody)
+    assert clock[0] > 5 and state_of(unsent) == "accepted" and not desk.in_doubt.is_set()
+    market.asked = 0
+    desk.resolve(everybody)
+    assert market.asked == len(old) + 1, "what it could not tell about is asked apart from the others"
+
+
+def test_the_button_does_not_wait_for_what_it_cannot_tell_about(market, portfolio):
+    desk = make_desk(market)
+    doubtful, working = left_behind(market, limit(portfolio)), limit(portfolio)
+    desk.receive([working], NOW)
+    desk.resolve(everybody)
+    market.asked = 0
+    assert desk.halt(everybody, NOW) == 1
+    assert market.asked == 1 and state_of(working) == "cancelled"
+    market.forgotten.clear()
+    swept(market, desk)
+    switch.turn(False, "operator")
+    desk.resolve(everybody)
+    assert desk.halt(everybody, NOW) == 0 and state_of(doubtful) == "cancelled"
+
+
+@pytest.mark.parametrize("silent", [1, 4])
+def test_the_button_cancels_the_others_where_the_broker_is_silent_about_some(market, portfolio, monkeypatch, silent):
+    orders = [limit(portfolio) for _ in range(8)]
+    desk = make_desk(market)
+    desk.receive(orders, NOW)
+    cancel, dead = market.cancel, {each.order_id for each in orders[-silent:]}
+
+    def cancelling(order_id, *arguments):
+        if order_id in dead:
+            raise BrokerUnavailable("this venue is closed")
+        return cancel(order_id, *arguments)
+
+    monkeypatch.setattr(market, "cancel", cancelling)
+    switch.turn(False, "operator")
+    watch = SwitchWatch(desk, everybody, 0.2)
+    for _ in range(3):
+        watch.step(NOW)
+    assert [state_of(each) for each in orders] == ["cancelled"] * (8 - silent) + ["accepted"] * silent
+    assert all("does not answer its cancel" in alerts_of(market, each)[0] for each in orders[-1:])
+    dead.clear()
+    watch.step(NOW)
+    assert {state_of(each) for each in orders} == {"cancelled"}
 
 
 def test_one_whose_line_is_dead_is_no_broker_that_cannot_tell(market, portfolio):

@@ -8,14 +8,18 @@ import sys
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
 from market.brokers.port import BrokerUnavailable
+from market.engine.decisions import ended_by_hand
+from market.engine.watch import BrokerWatch
 from market.models import Fill, Order
 from portfolios.models import Command
 from tests.market.desk_support import (
     NOW,
     Market,
     events,
+    everybody,
     make_desk,
     make_portfolio,
     state_of,
@@ -97,15 +101,44 @@ def test_a_fill_that_the_broker_reports_after_all_is_known_by_its_id(portfolio):
     assert events(portfolio) == ["ack", "filled"] and submitted_twice() == []
 
 
-def test_an_order_that_was_called_lost_and_works_after_all_is_cancelled_at_the_broker(portfolio):
+@pytest.mark.parametrize("verdict", ["cancelled", "rejected"])
+def test_an_order_that_was_called_lost_and_works_after_all_is_cancelled_at_the_broker(portfolio, verdict):
     market = Market()
     market.fail_after["submit"] = BrokerUnavailable("the line is dead")
     desk, order = make_desk(market), submission(portfolio, order_type="limit", price=9.5)
     desk.receive([order], NOW)
-    decide(order, "cancelled")
-    desk.absorb([order.order_id])
+    decide(order, verdict)
+    market.alerts.raised.clear()
+    engine = make_desk(market)  # one that has not followed it
+    watch = BrokerWatch(market, engine, everybody, ended_by_hand)
+    watch._next_sweep = 0.0
+    watch.step(0)
     assert market.query([order.order_id])[order.order_id].state == "cancelled"
-    assert events(portfolio) == ["cancelled"]
+    assert events(portfolio) == [verdict]
+
+
+def test_what_it_has_traded_by_then_is_booked(portfolio):
+    market = Market()
+    market.fail_after["submit"] = BrokerUnavailable("the line is dead")
+    desk, order = make_desk(market), submission(portfolio)
+    desk.receive([order], NOW)
+    decide(order, "cancelled")
+    market.trade(10.0)
+    market.news(0)
+    watch = BrokerWatch(market, make_desk(market), everybody, ended_by_hand)
+    watch._next_sweep = 0.0
+    watch.step(0)
+    assert events(portfolio) == ["cancelled", "filled"] and Fill.objects.count() == 1
+
+
+def test_a_decision_that_cannot_be_written_down_is_not_booked(portfolio, order, monkeypatch):
+    def full(**_):
+        raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Command.objects, "create", full)
+    with pytest.raises((CommandError, OperationalError)):
+        decide(order, "cancelled")
+    assert state_of(order) == "sending" and events(portfolio) == []
 
 
 def test_the_command_log_says_who_decided_what(order, capsys):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
+from django.core.management import call_command
 from django.db import OperationalError
 
 from market import switch
@@ -201,7 +203,7 @@ def test_orders_that_a_silent_broker_may_have_are_asked_about_before_they_are_se
     assert submitted_twice() == [] and BrokerOrder.objects.count() == 2
 
 
-@pytest.mark.parametrize("at", ["its books", "its question"])
+@pytest.mark.parametrize("at", ["its books", "its first question", "its last question"])
 def test_frozen_between_a_look_and_the_broker_an_engine_asks_whether_its_successor_has_sent_it(monkeypatch, at):
     clock = [0.0]
     monkeypatch.setattr(desk_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
@@ -209,8 +211,12 @@ def test_frozen_between_a_look_and_the_broker_an_engine_asks_whether_its_success
     frozen, successor = make_desk(market), make_desk(market)
     order = submission(portfolio)
 
-    def then_frozen(work):
+    def then_frozen(work, before=0):
+        calls = itertools.count()
+
         def worked(*arguments):
+            if next(calls) < before:
+                return work(*arguments)
             monkeypatch.undo()
             monkeypatch.setattr(desk_module, "time", SimpleNamespace(monotonic=lambda: clock[0]))
             done = work(*arguments)
@@ -226,9 +232,9 @@ def test_frozen_between_a_look_and_the_broker_an_engine_asks_whether_its_success
     else:
         market.fail_before["submit"] = BrokerUnavailable("the line is dead")
         frozen.receive([order], NOW)
-        monkeypatch.setattr(market, "query", then_frozen(market.query))
+        monkeypatch.setattr(market, "query", then_frozen(market.query, 0 if "first" in at else 1))
         frozen.resolve(everybody)
-    assert frozen.in_doubt.is_set() and submitted_twice() == []
+    assert frozen.in_doubt.is_set() is ("first" not in at) and submitted_twice() == []
     frozen.resolve(everybody)
     assert not frozen.in_doubt.is_set()
     assert submitted_twice() == [] and events(portfolio) == ["ack"]
@@ -372,6 +378,28 @@ def test_news_that_cannot_be_booked_is_booked_later(monkeypatch):
     assert events(portfolio) == ["ack", "filled"]
 
 
+@pytest.mark.parametrize("all_at_once", [True, False])
+def test_a_report_that_the_books_cannot_hold_is_alerted_and_the_others_are_booked(monkeypatch, all_at_once):
+    portfolio, market = make_portfolio(), Market()
+    desk, orders = make_desk(market), [submission(portfolio) for _ in range(5)]
+    desk.receive(orders, NOW)
+    market.trade(10.0)
+    wrong = orders[2].order_id
+    (execution,) = market.query([wrong])[wrong].executions
+    other = submission(make_portfolio())
+    desk.receive([other], NOW)
+    call_command("engine", "decide", other.order_id, "filled", "--price", "10", "--fill-id", execution.fill_id, "--yes")
+    if all_at_once:
+        desk.resolve(everybody)
+    else:
+        watch = BrokerWatch(market, desk, everybody)
+        assert watch.step(0) == 4
+        assert not watch._failing
+    assert [state_of(each) for each in orders] == ["filled", "filled", "accepted", "filled", "filled"]
+    (text,) = [text for kind, text in market.alerts.raised if kind == "order_in_doubt"]
+    assert wrong in text and "cannot be booked" in text
+
+
 THREE_A_MINUTE = replace(LIMITS, max_orders_per_minute=3)
 
 
@@ -391,6 +419,25 @@ def test_orders_that_two_engines_take_in_at_once_count_together():
     first, second = (make_desk(market, THREE_A_MINUTE, sole=lambda _: False) for _ in range(2))
     for desk in (first, second, first, second):
         desk.receive([submission(portfolio)], NOW, everybody)
+    assert events(portfolio) == ["ack", "ack", "ack", "rejected"]
+
+
+def test_orders_that_a_failing_database_did_not_take_do_not_count(monkeypatch):
+    portfolio, market = make_portfolio(), Market()
+    desk = make_desk(market, THREE_A_MINUTE)
+    orders = [submission(portfolio) for _ in range(2)]
+    with monkeypatch.context() as full:
+
+        def cannot_write(*_, **__):
+            raise OperationalError("database or disk is full")
+
+        full.setattr("market.engine.intake.Answers.save", cannot_write)
+        for _ in range(5):
+            with pytest.raises(OperationalError):
+                desk.receive(orders, NOW)
+    desk.receive(orders, NOW)
+    for _ in range(2):
+        desk.receive([submission(portfolio)], NOW)
     assert events(portfolio) == ["ack", "ack", "ack", "rejected"]
 
 

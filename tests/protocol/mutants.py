@@ -341,18 +341,23 @@ MUTANTS: tuple[Mutant, ...] = (
         "        known.new_cancels.append(request)\n",
         "        if order is not None:\n            known.new_cancels.append(request)\n",
     ),
-    _one(
+    Mutant(
         "in doubt, it sends again without asking",
-        "market.engine.desk",
-        "Desk.resolve",
-        "never_heard = [order for order in orders if order.order_id not in known]",
-        "never_heard = [order for order in orders if order.state in _UNCONFIRMED]",
+        (
+            Edit(
+                "market.engine.desk",
+                "Desk.resolve",
+                "never_heard = [order for order in orders if order.order_id not in known]",
+                "never_heard = [order for order in orders if order.state in _UNCONFIRMED]",
+            ),
+            Edit("market.engine.desk", "Desk._send_or_end", "answer = self._ask(part)", "answer = Answer()"),
+        ),
     ),
     _one(
         "in doubt, it does not ask",
         "market.engine.desk",
         "Desk.resolve",
-        "            settled = self._send_or_end(unsent, begun)\n",
+        "            settled = self._send_or_end(unsent)\n",
         "            pass\n",
     ),
     Mutant(
