@@ -36,11 +36,12 @@ class OneLine(logging.Filter):
 _one_line = OneLine()
 
 
-def run(name: str, build: Callable[[], Any]) -> int:
+def run(name: str, build: Callable[[], Any], started: Callable[[], bool]) -> int:
     """Run what `build` builds until it is asked to stop: by a signal, or by Celery's own remote control.
 
-    Returns its exit code. Steps of the worker ask `failed` in their `stop`, to tell one end from the other. What
-    `build` raises at first goes to the caller.
+    Returns its exit code. `started`: whether what is beside the worker, and is started by one of its steps, has been; a
+    worker that fails before that is the last, for there is nothing that could go on. Steps of the worker ask `failed`
+    in their `stop`, to tell one end from the other. What `build` raises at first goes to the caller.
     """
     for noisy in _NOISY:
         logging.getLogger(noisy).addFilter(_one_line)
@@ -53,6 +54,9 @@ def run(name: str, build: Callable[[], Any]) -> int:
             worker.exitcode = EX_FAILURE
         if not failed(worker):
             return worker.exitcode if isinstance(worker.exitcode, int) else 0
+        if not started():
+            log.error("The Celery worker of %s has failed before %s had started: it ends", name, name)
+            return int(EX_FAILURE)
         log.error("The Celery worker of %s has failed; %s goes on, and another takes its place", name, name)
         if asked_within(_PAUSE):
             return 0

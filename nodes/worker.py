@@ -30,4 +30,4 @@ def run(app: Any, node: Node, log_level: str) -> int:
             quiet=True,
         )
 
-    return celery_worker.run(node.node_id, build)
+    return celery_worker.run(node.node_id, build, lambda: node.started)

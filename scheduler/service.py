@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 
 BEAT_SLEEP = 1.0
 """Seconds beat sleeps at most: an interval edited in the admin counts after that long."""
+SEED_AGAIN = 60.0
+"""Seconds after which it is tried again to seed beat's rows, if that failed."""
 _RESTART_PAUSE = 1.0
 _LOOK_EVERY = 0.5
 _STOP_TIMEOUT = 5.0
@@ -57,6 +59,8 @@ class SchedulerService:
         self._app = app
         self._stop = threading.Event()
         self._started = False
+        self._seeded = False
+        self._seed_at = 0.0
         bodies: dict[str, Callable[[], None]] = {
             "scheduler-events": self._listen,
             "scheduler-commands": lambda: CommandDoor().run(self._stop),
@@ -69,17 +73,27 @@ class SchedulerService:
             for name, body in bodies.items()
         ]
 
+    @property
+    def started(self) -> bool:
+        return self._started
+
     def start(self) -> None:
-        """Once: a worker that takes the place of a failed one finds it running. Raises django.db.Error."""
+        """Once: a worker that takes the place of a failed one finds it running."""
         if self._started:
             return
         # Whoever finds rows locked by a scheduler that froze can kill its connections.
         connections.register_as(handover.PROCESS, f"{socket.gethostname()[:40]}:{os.getpid()}")
-        beat_seed.seed()
-        self._started = True
+        self.seed(time.monotonic())
         for thread in self._threads:
             thread.start()
-        log.info("Scheduler started: places portfolios every %gs, checks heartbeats every %gs", *_intervals())
+        self._started = True
+        log.info("Scheduler started")
+
+    def seed(self, now: float) -> None:
+        """See that beat has its rows, unless it has or that has just failed; `now` is on the monotonic clock."""
+        if not self._seeded and now >= self._seed_at:
+            self._seed_at = now + SEED_AGAIN
+            self._seeded = beat_seed.seed_or_say()
 
     def stop(self, timeout: float) -> None:
         """No thread begins anything new, a round under way leaves the rest; all within `timeout` seconds."""
@@ -140,13 +154,14 @@ class SchedulerService:
                 close_old_connections()
 
     def _watch(self) -> None:
-        """Run the first round at once, and then any check that Celery owes us."""
+        """Run the first round at once, and then any check that Celery owes us; seed what could not be at the start."""
         tasks.follow_up(cycle.tick("scheduler start"))
         interval = settings.GINKGO.scheduler.heartbeat_check_interval
         while not self._stop.wait(min(1.0, interval / 4)):
+            self.seed(time.monotonic())
             if time.monotonic() - cycle.last_round() <= 2 * interval:
                 continue
-            interval = _intervals()[1] or interval
+            interval = beat_seed.interval_of(beat_seed.CHECK_NAME) or interval
             if time.monotonic() - cycle.last_round() > 2 * interval:
                 tasks.follow_up(cycle.check())
             close_old_connections()
@@ -172,7 +187,11 @@ def run(app: Any, hostname: str = "") -> int:
         logging.getLogger(name).addFilter(celery_worker.OneLine())
     service = SchedulerStep.service = SchedulerService(app, beat=True)
     try:
-        return celery_worker.run("the scheduler", lambda: _worker(app, hostname or f"scheduler@{socket.gethostname()}"))
+        return celery_worker.run(
+            "the scheduler",
+            lambda: _worker(app, hostname or f"scheduler@{socket.gethostname()}"),
+            lambda: service.started,
+        )
     finally:
         service.stop(_STOP_TIMEOUT)
 
@@ -231,7 +250,3 @@ def _worker(app: Any, hostname: str) -> Any:
 
 def _leave_logging_alone(**_: object) -> None:
     """Django has set it up; a receiver keeps Celery from doing it again."""
-
-
-def _intervals() -> tuple[float, float]:
-    return beat_seed.interval_of(beat_seed.TICK_NAME), beat_seed.interval_of(beat_seed.CHECK_NAME)

@@ -69,7 +69,7 @@ def follow_up(outcome: cycle.Outcome) -> None:
 @beat_init.connect
 def seed_schedule(**_: object) -> None:
     """`celery beat` alone finds its schedule too."""
-    beat_seed.seed()
+    beat_seed.seed_or_say()
 
 
 @worker_shutting_down.connect

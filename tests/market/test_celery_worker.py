@@ -31,10 +31,10 @@ def not_asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     state.should_stop = state.should_terminate = None
 
 
-def run(*ends: Callable[[], object]) -> tuple[int, int]:
+def run(*ends: Callable[[], object], started: bool = True) -> tuple[int, int]:
     """The exit code, and how many workers that took."""
     left = [Worker(end) for end in ends]
-    code = celery_worker.run("n1", lambda: left.pop(0))
+    code = celery_worker.run("n1", lambda: left.pop(0), lambda: started)
     return code, len(ends) - len(left)
 
 
@@ -55,6 +55,11 @@ def test_one_that_fails_is_followed_by_another(caplog: pytest.LogCaptureFixture)
     assert run(fails, fails_in_its_end, asked, fails) == (0, 3)
     assert caplog.text.count("n1 goes on, and another takes its place") == 2
     assert "did not end well: of Celery's" in caplog.text
+
+
+def test_one_that_fails_before_what_is_beside_it_has_started_is_the_last(caplog: pytest.LogCaptureFixture) -> None:
+    assert run(fails, asked, started=False) == (EX_FAILURE, 1)
+    assert "The Celery worker of n1 has failed before n1 had started: it ends" in caplog.text
 
 
 def test_one_that_is_told_to_end_by_celerys_remote_control_is_the_last() -> None:

@@ -35,6 +35,21 @@ def test_seeding_again_changes_nothing() -> None:
     assert PeriodicTask.objects.filter(task__startswith="scheduler.").count() == 2
 
 
+def test_of_two_equal_intervals_either_will_do(configured: Any) -> None:
+    """Nothing keeps an operator who edits one in the admin from making a second."""
+    beat_seed.seed()
+    twins = [IntervalSchedule.objects.create(every=5, period="seconds") for _ in range(2)]
+    PeriodicTask.objects.filter(name=beat_seed.CHECK_NAME).update(interval=twins[1])
+    beat_seed.seed()
+    assert PeriodicTask.objects.get(name=beat_seed.CHECK_NAME).interval == twins[1], "it is as configured: left alone"
+    configured(heartbeat_check_interval=7)
+    beat_seed.seed()
+    configured(heartbeat_check_interval=5)
+    beat_seed.seed()
+    assert beat_seed.interval_of(beat_seed.CHECK_NAME) == 5
+    assert IntervalSchedule.objects.filter(every=5, period="seconds").count() == 3
+
+
 def test_an_unedited_row_follows_a_new_configuration(configured: Any) -> None:
     beat_seed.seed()
     configured(heartbeat_check_interval=0.5)

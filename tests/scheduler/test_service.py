@@ -44,7 +44,7 @@ SEED = """
 from django.contrib.auth.models import User
 from django.apps import apps
 from django.db import connection
-from django_celery_beat.models import PeriodicTask
+from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from portfolios.models import Account, Assignment, Checkpoint, Portfolio
 # Whatever other tests left in this home goes, orders before the portfolios that they protect.
 with connection.constraint_checks_disabled():
@@ -52,6 +52,9 @@ with connection.constraint_checks_disabled():
         for model in apps.get_app_config(app).get_models():
             model._base_manager.all()._raw_delete("default")
 PeriodicTask.objects.all().delete()
+# Each interval twice, as operators leave them who edit one in the admin.
+IntervalSchedule.objects.all().delete()
+IntervalSchedule.objects.bulk_create(IntervalSchedule(every=n, period="seconds") for n in (1, 600, 3600) for _ in "ab")
 owner, _ = User.objects.get_or_create(username="trader")
 account = Account.paper(owner, "cn")
 made = [Portfolio(id=f"p{i:04}", name=f"p{i}", owner=owner, initial_cash=1, config={"codes": []},
