@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -39,6 +39,8 @@ REDIS_AWAY = "redis away"
 DATABASE_AWAY = "database away"
 _ROUNDS_AT_MOST = 5
 """How often one call goes round again for requests that came meanwhile; the next beat does the rest."""
+_LOOK_AGAIN = 0.2
+"""Seconds between two looks whether the round of somebody else is over."""
 
 
 halt = threading.Event()
@@ -52,7 +54,11 @@ _PATIENCE = timedelta(seconds=30)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call came to: `result` is DONE, BUSY (the lease's holder goes round again), or which server was away."""
+    """What a call came to: `result` is DONE, BUSY (the lease's holder goes round again), or which server was away.
+
+    `moves` it has begun and portfolios it has left `unplaced`; `open_moves` are those under way at its end, whoever
+    began them.
+    """
 
     result: str
     moves: int = 0
@@ -69,14 +75,22 @@ def utcnow() -> datetime:
     return datetime.now(UTC)
 
 
-def tick(trigger: str = "beat", threshold: int | None = None, clock: Callable[[], datetime] = utcnow) -> Outcome:
-    """The full round: plan and balance. `threshold` overrides the configured imbalance for this one."""
-    return _hold_and_run(trigger, True, threshold, clock)
+def tick(
+    trigger: str = "beat",
+    threshold: int | None = None,
+    clock: Callable[[], datetime] = utcnow,
+    patience: float = 0.0,
+) -> Outcome:
+    """The full round: plan and balance. `threshold` overrides the configured imbalance for this one.
+
+    `patience`: seconds for which the end of another's round is waited for, before it is BUSY.
+    """
+    return _hold_and_run(trigger, True, threshold, clock, patience)
 
 
 def check(clock: Callable[[], datetime] = utcnow) -> Outcome:
     """The heartbeat check: a round that plans only if something is not where it should be."""
-    return _hold_and_run("heartbeat check", False, None, clock)
+    return _hold_and_run("heartbeat check", False, None, clock, 0.0)
 
 
 def settle(clock: Callable[[], datetime] = utcnow) -> int:
@@ -91,10 +105,12 @@ def settle(clock: Callable[[], datetime] = utcnow) -> int:
         return 0
 
 
-def _hold_and_run(trigger: str, full: bool, threshold: int | None, clock: Callable[[], datetime]) -> Outcome:
+def _hold_and_run(
+    trigger: str, full: bool, threshold: int | None, clock: Callable[[], datetime], patience: float
+) -> Outcome:
     _last_round[0] = time.monotonic()
     try:
-        lease = Lease.acquire(clock())
+        lease = _acquire(clock, patience)
         if lease is None:
             if full:
                 Lease.ask_holder_to_go_round_again()
@@ -103,14 +119,26 @@ def _hold_and_run(trigger: str, full: bool, threshold: int | None, clock: Callab
             outcome = _Round(lease, clock, trigger, full, threshold).run()
             for _ in range(_ROUNDS_AT_MOST):
                 if outcome.result != DONE or lease.release():
-                    return outcome
-                outcome = _Round(lease, clock, "request", True, None).run()
+                    break
+                again = _Round(lease, clock, "request", True, None).run()
+                if again.result != DONE:
+                    break
+                outcome = replace(outcome, open_moves=again.open_moves)
             return outcome
         finally:
             lease.give_up()
     except DatabaseError as error:
         log.error("The database does not answer, no portfolio is placed until it does: %s", _short(error))
         return Outcome(DATABASE_AWAY)
+
+
+def _acquire(clock: Callable[[], datetime], patience: float) -> Lease | None:
+    # Whoever waits asks for no round: the holder would go round for it again and again, and hold the lease for longer.
+    deadline = time.monotonic() + patience
+    while (lease := Lease.acquire(clock())) is None:
+        if time.monotonic() >= deadline or halt.wait(_LOOK_AGAIN):
+            return None
+    return lease
 
 
 class _Round:

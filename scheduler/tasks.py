@@ -13,6 +13,8 @@ from scheduler import beat_seed, commands, cycle, requests, wires
 
 SETTLE_EVERY = 0.2
 """Seconds between looks at moves under way, so that the target hears of its portfolio at once."""
+PATIENCE = 5.0
+"""Seconds for which an asked-for balancing waits for the end of a round that happens to be under way."""
 _settling = threading.Lock()
 _NOT_NOW = {
     cycle.BUSY: "another round was under way: ask again",
@@ -53,7 +55,7 @@ def settle_moves() -> None:
 
 
 def _rebalance(order: Order) -> str:
-    outcome = cycle.tick(f"rebalance by {order.issued_by}", threshold=1)
+    outcome = cycle.tick(f"rebalance by {order.issued_by}", threshold=1, patience=PATIENCE)
     follow_up(outcome)
     if outcome.result != cycle.DONE:
         raise Refused(_NOT_NOW.get(outcome.result, outcome.result))

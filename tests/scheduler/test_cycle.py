@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 
@@ -270,6 +271,27 @@ def test_a_round_while_another_holds_the_lease_is_done_by_its_holder(herd: Herd,
     assert not lease.release(), "the holder learns that it has to go round again"
     assert lease.release()
     assert cycle.tick(clock=clock).result == cycle.DONE
+
+
+def test_a_round_after_which_another_was_asked_for_says_what_it_did_itself(
+    herd: Herd, portfolio: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("p1", "p2"):
+        portfolio(name, "n1", 1)
+    herd.beat("n1", "n2")
+    look = registry.take_census
+    rounds: list[datetime] = []
+
+    def ask_meanwhile(now: datetime) -> registry.Census:
+        rounds.append(now)
+        if len(rounds) == 1:
+            Lease.ask_holder_to_go_round_again()
+        return look(now)
+
+    monkeypatch.setattr(registry, "take_census", ask_meanwhile)
+    outcome = cycle.tick()
+    assert len(rounds) == 2
+    assert (outcome.moves, outcome.open_moves) == (1, 1)
 
 
 def test_the_lease_of_a_frozen_holder_passes_on(herd: Herd, clock: Clock) -> None:

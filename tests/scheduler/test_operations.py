@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -14,7 +15,7 @@ from portfolios.models.portfolio import DesiredState
 from portfolios.ownership import Ownership, hand_over
 from scheduler import cycle, operations, registry, requests, tasks
 from scheduler.lease import Lease
-from scheduler.models import Node, Plan, PlannedMove, Requirement
+from scheduler.models import Node, Plan, PlannedMove, Requirement, TickLease
 from tests.scheduler.conftest import Herd, owner_of
 
 pytestmark = pytest.mark.servers
@@ -182,7 +183,42 @@ def test_rebalancing_is_a_command_with_its_fate(herd: Herd, portfolio: Make) -> 
     assert tasks.rebalance(row.command_id, row.params) == "repeated"
 
 
-def test_a_rebalancing_that_met_another_round_says_so(herd: Herd) -> None:
+def test_a_rebalancing_waits_for_the_round_that_is_under_way_and_asks_it_for_no_other(
+    herd: Herd, portfolio: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("p1", "p2"):
+        portfolio(name, "n1", 1)
+    herd.beat("n1", "n2")
+    registry.take_census(datetime.now(UTC))
+    lease = Lease.acquire(datetime.now(UTC))
+    assert lease is not None
+    waits: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        return len(waits) == 3 and not lease.release()
+
+    monkeypatch.setattr(cycle.halt, "wait", wait)
+    operations.rebalance("alice")
+    asked = last_command()
+    assert tasks.rebalance(asked.command_id, asked.params) == "done"
+    asked.refresh_from_db()
+    assert asked.result == "moves begun: 1"
+    assert waits == [0.2] * 3
+    assert TickLease.objects.get().requested == 0
+
+
+def test_a_scheduler_that_stops_lets_no_rebalancing_wait(herd: Herd, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Lease.acquire(datetime.now(UTC)) is not None
+    monkeypatch.setattr(cycle.halt, "wait", lambda _: True)
+    operations.rebalance("alice")
+    began = time.monotonic()
+    assert tasks.rebalance(last_command().command_id, last_command().params) == "rejected"
+    assert time.monotonic() - began < tasks.PATIENCE
+
+
+def test_a_rebalancing_that_met_a_long_round_says_so(herd: Herd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "PATIENCE", 0.5)
     lease = Lease.acquire(datetime.now(UTC))
     assert lease is not None
     operations.rebalance("alice")
