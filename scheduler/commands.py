@@ -10,6 +10,8 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
+
 from market.dispatcher import EXPIRES
 from portfolios.models import Command
 from portfolios.models.command import CommandState
@@ -39,7 +41,13 @@ COMMAND_TYPES = frozenset(
 EXECUTE = "nodes.tasks.execute"
 SCHEDULER = "scheduler"
 """Who asks where the scheduler itself decides."""
+KEEP = timedelta(days=90)
+"""How long the log keeps a command. Engines read a week of `control.commands` anew and learn here what they obeyed."""
+FORGET_AT_ONCE = 1_000
+"""Rows that one round deletes at most: a log of many years shrinks without holding anybody up."""
 _SWEEP_GRACE = timedelta(seconds=5)
+_RUNS_AT_MOST = timedelta(minutes=5)
+"""Handlers wake somebody or write a row; a hand-over takes up to `node.stop_timeout`, a balancing some rounds."""
 
 
 def node_queue(node_id: str) -> str:
@@ -104,9 +112,24 @@ def cancel(command_id: str, reason: str, now: datetime) -> bool:
 
 
 def sweep(now: datetime) -> int:
-    """Mark as expired what nobody began in time; how many."""
+    """Mark as expired what nobody began in time, as failed what was begun and never ended; how many.
+
+    Should one of the latter end after all, its executor writes over it what came of it.
+    """
     late = Command.objects.filter(state=CommandState.SENT, expires_at__lt=now - _SWEEP_GRACE)
-    return late.update(state=CommandState.EXPIRED, result="nobody began it in time", finished_at=now)
+    expired = late.update(state=CommandState.EXPIRED, result="nobody began it in time", finished_at=now)
+    before = now - max(_RUNS_AT_MOST, timedelta(seconds=2 * settings.GINKGO.node.stop_timeout))
+    # By both times: the sender's clock and the executor's need not agree, and one of them may be far behind ours.
+    begun = Command.objects.filter(state=CommandState.RUNNING, created_at__lt=before, started_at__lt=before)
+    return expired + begun.update(state=CommandState.FAILED, result="its executor ended", finished_at=now)
+
+
+def prune(now: datetime) -> int:
+    """Delete the oldest of what is older than KEEP; how many."""
+    # Two statements: MySQL takes no LIMIT in a subquery of a DELETE.
+    old = Command.objects.filter(created_at__lt=now - KEEP).order_by("created_at")
+    oldest = list(old.values_list("pk", flat=True)[:FORGET_AT_ONCE])
+    return Command.objects.filter(pk__in=oldest).delete()[0] if oldest else 0
 
 
 def _expiry() -> datetime:

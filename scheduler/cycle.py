@@ -181,6 +181,7 @@ class _Round:
             staleness.check(livestate.client(), now)
             if self.full:
                 connections.prune()
+                commands.prune(now)
             return Outcome(DONE, len(done), len(made.unplaced), len(moves.under_way()))
         except (redis.RedisError, livestate.RedisUnavailable) as error:
             if registry.note_silence():

@@ -41,7 +41,11 @@ class Command(models.Model):
 
     class Meta:
         ordering = ("-created_at",)
-        indexes = (models.Index(fields=["target_id", "created_at"]), models.Index(fields=["state", "created_at"]))
+        indexes = (
+            models.Index(fields=["target_id", "created_at"]),
+            models.Index(fields=["state", "created_at"]),
+            models.Index(fields=["created_at"], name="portfolios_command_created"),
+        )
 
     def __str__(self) -> str:
         return f"{self.command_type} {self.target_id} ({self.state})"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from market.dispatcher import Dispatcher, Order
 from portfolios.models import Command
 from portfolios.models.command import CommandState
-from scheduler import commands, requests
+from scheduler import commands, cycle, requests
 from tests.scheduler.conftest import Clock, Herd
 
 
@@ -74,6 +75,68 @@ def test_what_nobody_began_in_time_expires(herd: Herd, clock: Clock) -> None:
     assert commands.sweep(clock() + timedelta(seconds=40)) == 1
     assert Command.objects.get(command_id=late.command_id).state == CommandState.EXPIRED
     assert Command.objects.get(command_id=begun.command_id).state == CommandState.RUNNING
+
+
+def begin(created_at: datetime, started_at: datetime) -> str:
+    """A command that was begun then; its id."""
+    made = Command.objects.create(
+        command_type="portfolio.migrate_out", target_id="p1", state=CommandState.RUNNING, started_at=started_at
+    )
+    Command.objects.filter(pk=made.pk).update(created_at=created_at)
+    return made.pk
+
+
+def test_what_was_begun_and_never_ended_has_failed(db: None, clock: Clock) -> None:
+    now = clock()
+    long_ago, of_late = now - timedelta(minutes=6), now - timedelta(minutes=4)
+    dead, at_work = begin(long_ago, long_ago), begin(of_late, of_late)
+    by_a_clock_behind, waited_long = begin(of_late, long_ago), begin(long_ago, of_late)
+    assert commands.sweep(now) == 1
+    row = Command.objects.get(pk=dead)
+    assert (row.state, row.result, row.finished_at) == (CommandState.FAILED, "its executor ended", now)
+    others = Command.objects.filter(pk__in=(at_work, by_a_clock_behind, waited_long))
+    assert set(others.values_list("state", flat=True)) == {CommandState.RUNNING}
+
+
+def test_a_command_may_run_for_as_long_as_a_node_may_take_to_stop(db: None, clock: Clock, settings: Any) -> None:
+    patient = settings.GINKGO.node.model_copy(update={"stop_timeout": 600.0})
+    settings.GINKGO = settings.GINKGO.model_copy(update={"node": patient})
+    then = clock() - timedelta(minutes=19)
+    begin(then, then)
+    assert commands.sweep(clock()) == 0
+    assert commands.sweep(clock() + timedelta(minutes=2)) == 1
+
+
+def test_one_that_ends_after_all_says_what_came_of_it(db: None, clock: Clock) -> None:
+    def late(order: Order) -> str:
+        assert commands.sweep(clock() + timedelta(minutes=6)) == 1
+        return "handed over to n2"
+
+    order = Order("late", "portfolio.migrate_out", "p1", None, {}, "celery")
+    assert Dispatcher("n1", {"portfolio.migrate_out": late}).execute(order) == CommandState.DONE
+    row = Command.objects.get(pk="late")
+    assert (row.state, row.result) == (CommandState.DONE, "handed over to n2")
+
+
+def test_the_log_forgets_what_is_very_old_some_at_a_time(
+    herd: Herd, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "FORGET_AT_ONCE", 2)
+    old = [begin(clock() - timedelta(days=90, seconds=n), clock()) for n in (1, 2, 3)]
+    young = begin(clock() - timedelta(days=89), clock())
+    cycle.check(clock=clock)
+    assert Command.objects.count() == 4, "a check has other things to do"
+    cycle.tick(clock=clock)
+    assert set(Command.objects.values_list("pk", flat=True)) == {old[0], young}, "the oldest first"
+    cycle.tick(clock=clock)
+    assert Command.objects.get().pk == young
+
+
+def test_a_log_of_years_is_pruned_by_a_thousand(db: None, clock: Clock) -> None:
+    rows = Command.objects.bulk_create(Command(command_type="node.drain", target_id="n1") for _ in range(1_050))
+    Command.objects.update(created_at=clock() - timedelta(days=400))
+    assert len(rows) == 1_050
+    assert [commands.prune(clock()) for _ in range(3)] == [1_000, 50, 0]
 
 
 def test_a_command_that_was_begun_cannot_be_taken_back(herd: Herd, clock: Clock) -> None:
