@@ -84,6 +84,16 @@ def why_not_accepting(node: Node) -> str:
     return pulse.state if pulse.state in NOT_ACCEPTING else ""
 
 
+def other_spelling(node_id: str) -> str:
+    """The node there is whose id differs from this one by case alone; empty if there is none, or this one is there too.
+
+    To MySQL the two would be one node, to Redis and the planner two: what the one runs would be taken from it. Raises
+    django.db.Error.
+    """
+    known = Node.objects.filter(node_id__iexact=node_id).values_list("node_id", flat=True)
+    return "" if node_id in known else next(iter(known), "")
+
+
 def note_silence() -> bool:
     """Redis did not answer: what it will say first may be the trace of its own absence. True the first time."""
     return bool(RedisWatch.objects.filter(name=_WATCH, silent=False).update(silent=True))

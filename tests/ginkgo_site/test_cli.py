@@ -21,6 +21,7 @@ from ginkgo_site.addresses import resolve
 from ginkgo_site.config import Config
 from ginkgo_site.supervisor.detach import command, environment
 from portfolios.kernel import registry
+from scheduler.models import Node
 from tests.support import eventually
 from tests.support import stack as stacks
 from tests.support.stack import RunningStack
@@ -79,6 +80,17 @@ def test_a_server_that_is_away_is_one_line_and_exit_code_1(server: str) -> None:
     line = refused(ginkgo(server, "status"))
     assert "does not answer" in line
     assert "127.0.0.1" in line
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("away")
+@pytest.mark.parametrize("words", (("node", "start"), ("node", "start", "--enable"), ("worker", "start")), ids=" ".join)
+def test_a_node_id_that_differs_from_anothers_only_by_case_is_refused(words: tuple[str, ...]) -> None:
+    """Redis is away, for the node that must not start."""
+    Node.objects.create(node_id="Node-a", enabled=False)
+    said = refused(ginkgo(*words, "--node-id", "node-A")).partition(": ")[2]
+    assert said == "--node-id 'node-A': there is a node 'Node-a', and case alone makes no other id"
+    assert not Node.objects.get(node_id="Node-a").enabled
 
 
 def test_a_mysql_that_is_away_is_one_line_without_its_password(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from nodes.run import start_node
 from portfolios import exits
 from portfolios.console import plain_errors, print_json, print_table
 from portfolios.models import Assignment
-from scheduler import operations, views_data
+from scheduler import operations, registry, views_data
 from scheduler.operations import Answer
 
 _LOOK_EVERY = 0.25
@@ -25,6 +25,17 @@ NodeId = Annotated[str, Argument(help="The node's id.")]
 KafkaOption = Annotated[str, Option("--kafka-bootstrap-servers", help="HOST:PORT,… over the configuration.")]
 RedisHostOption = Annotated[str, Option("--redis-host", help="Over the configuration.")]
 RedisPortOption = Annotated[int | None, Option("--redis-port", help="Over the configuration.")]
+
+
+def run(node_id: str, max_portfolios: int | None, enable: bool = False) -> None:
+    """Be this node until it is stopped, `enable`d before if it was drained. Raises CommandError where it cannot be."""
+    with plain_errors():
+        if other := registry.other_spelling(node_id):
+            raise CommandError(f"--node-id {node_id!r}: there is a node {other!r}, and case alone makes no other id")
+        if enable:
+            operations.enable(node_id)  # one that has never run is in service
+    # The three addresses are read by ginkgo_site.overrides, before the settings are.
+    start_node(node_id, max_portfolios)
 
 
 class Command(TyperCommand):
@@ -45,11 +56,7 @@ class Command(TyperCommand):
         redis_port: RedisPortOption = None,
     ) -> None:
         """Run a node in the foreground until Ctrl-C or SIGTERM."""
-        if enable:
-            with plain_errors():
-                operations.enable(node_id)  # one that has never run is in service
-        # The three addresses are read by ginkgo_site.overrides, before the settings are.
-        start_node(node_id, max_portfolios)
+        run(node_id, max_portfolios, enable)
 
     @command("list")
     def list_(self, as_json: Json = False) -> None:

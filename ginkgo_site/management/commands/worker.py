@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 from django_typer.management import TyperCommand, command, initialize
 
-from ginkgo_site.management.commands.node import KafkaOption, RedisHostOption, RedisPortOption
-from nodes.run import start_node
+from ginkgo_site.management.commands.node import KafkaOption, RedisHostOption, RedisPortOption, run
 
 
 class Command(TyperCommand):
@@ -32,4 +31,4 @@ class Command(TyperCommand):
         if type != "execution_node":
             self.stderr.write(f"ginkgo: unknown worker type {type!r}: there is execution_node")
             raise typer.Exit(2)
-        start_node(node_id, max_portfolios)
+        run(node_id, max_portfolios)
