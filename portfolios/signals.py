@@ -14,7 +14,7 @@ from django.dispatch import Signal
 from portfolios.models import Portfolio
 
 desired_state_changed = Signal()
-"""portfolio_id, desired_state: the owner wants it running or stopped."""
+"""portfolio_id, desired_state, asked_by: the owner wants it running or stopped, perhaps once more."""
 
 config_changed = Signal()
 """portfolio_id, version, asked_by: there is a newer configuration, or somebody asks to load the newest again."""

@@ -15,8 +15,8 @@ def start(portfolio_id: str, confirmed: bool = False, asked_by: str = "", comman
     """Want it running; the scheduler finds it a node. Also the way out of `error`.
 
     `confirmed`: whoever asks knows that it trades real money. `asked_by`: who, for the command log; empty: whoever
-    runs this process. `command_id`: of the command that asks for it, if the log has it already. Raises NotFound, and
-    Unconfirmed for a live account's.
+    runs this process. `command_id`: of the command that asks for it, if the log has it already. A node that has it
+    already is asked to try again. Raises NotFound, and Unconfirmed for a live account's.
     """
     portfolio = get(portfolio_id)
     if portfolio.desired_state != DesiredState.RUNNING:
@@ -55,5 +55,5 @@ def _desire(portfolio_id: str, state: DesiredState, asked_by: str, command_id: s
             kind = "portfolio.start" if state == DesiredState.RUNNING else "portfolio.stop"
             command_log.done(kind, portfolio.id, asked_by, command_log.WANTED)
         # Told even if it was wanted before: whoever asks again has a reason to.
-        signals.tell(signals.desired_state_changed, portfolio.id, desired_state=str(state))
+        signals.tell(signals.desired_state_changed, portfolio.id, desired_state=str(state), asked_by=asked_by)
     return portfolio

@@ -39,9 +39,9 @@ def handlers() -> dict[str, Handler]:
     """What the scheduler does when asked; each is a call of the functions that API and commands call."""
     return {
         "portfolio.start": _wish(
-            lambda o: services.start(o.target_id, bool(o.params.get("confirmed")), command_id=o.command_id)
+            lambda o: services.start(o.target_id, bool(o.params.get("confirmed")), o.issued_by, o.command_id)
         ),
-        "portfolio.stop": _wish(lambda o: services.stop(o.target_id, command_id=o.command_id)),
+        "portfolio.stop": _wish(lambda o: services.stop(o.target_id, o.issued_by, o.command_id)),
         "portfolio.migrate": _operate(
             lambda o: operations.migrate(
                 o.target_id, _text(o, "target_node", "target"), _text(o, "source_node", "source"), o.issued_by

@@ -10,6 +10,7 @@ from django.db import transaction
 
 from portfolios.command_log import system_user
 from portfolios.models import Assignment
+from portfolios.models.portfolio import DesiredState
 from scheduler import commands, wires
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,15 @@ def request_settling() -> bool:
     return not wires.send_task(SETTLE, wires.SCHEDULER_QUEUE, EXPIRES)
 
 
-def on_desired_state_changed(sender: Any, **_: Any) -> None:
-    """A portfolio shall run, or shall not: after the commit, for the tick reads the database."""
+def on_desired_state_changed(sender: Any, portfolio_id: str, desired_state: str, asked_by: str = "", **_: Any) -> None:
+    """A portfolio shall run, or shall not: after the commit, for the tick reads the database.
+
+    Where a node has one that shall run, it is told so itself: it may have given up on it (`error`), and the tick, which
+    finds the portfolio well placed, would leave it there.
+    """
     transaction.on_commit(_tick_for_a_portfolio)
+    if desired_state == DesiredState.RUNNING:
+        transaction.on_commit(partial(_send, commands.PORTFOLIO_START, portfolio_id, {}, asked_by))
 
 
 def on_config_changed(sender: Any, portfolio_id: str, version: int, asked_by: str = "", **_: Any) -> None:

@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 
 from portfolios import services, signals
 from portfolios.models import Command, Portfolio
+from portfolios.models.portfolio import Status
 from scheduler import cycle
 from tests.portfolios.test_configs import GOOD
 from tests.scheduler.conftest import Herd
@@ -44,6 +45,28 @@ def test_nothing_is_asked_before_the_commit(
     with django_capture_on_commit_callbacks(execute=False):
         services.start("p1")
     assert asked(herd) == []
+
+
+def test_a_start_is_told_to_the_node_that_has_it_for_it_may_have_given_up(
+    herd: Herd, portfolio: Make, django_capture_on_commit_callbacks: Capture
+) -> None:
+    portfolio("p1", "n1", 3, status=Status.ERROR)
+    portfolio("p2")
+    with django_capture_on_commit_callbacks(execute=True):
+        for name in ("p1", "p2"):
+            services.start(name, asked_by="alice")
+    (sent,) = herd.queue("n1")
+    assert (sent["command_type"], sent["target_id"], sent["epoch"]) == ("portfolio.start", "p1", 3)
+    told = Command.objects.exclude(node_id="").values_list("command_type", "target_id", "node_id", "issued_by")
+    assert list(told) == [("portfolio.start", "p1", "n1", "alice")]
+
+
+def test_a_stop_is_left_to_the_tick(herd: Herd, portfolio: Make, django_capture_on_commit_callbacks: Capture) -> None:
+    portfolio("p1", "n1", 3)
+    with django_capture_on_commit_callbacks(execute=True):
+        services.stop("p1")
+    assert herd.queue("n1") == []
+    assert len(asked(herd)) == 1
 
 
 def test_a_new_configuration_is_told_to_the_node_that_runs_it(

@@ -15,7 +15,7 @@ import redis
 
 from market import topics
 from market.messages import ControlCommand, Placement, ScheduleUpdate, encode
-from portfolios.models import Command
+from portfolios.models import Checkpoint, Command
 from scheduler import wires
 from tests.nodes.support import config, tick
 from tests.support import eventually
@@ -194,6 +194,23 @@ def test_a_plan_wakes_the_node_it_is_for(cluster: Cluster, new_code: NewCode, no
         )
         cluster.raw(topics.SCHEDULE_UPDATES, target, encode(plan))
     eventually(lambda: node.said().count("Plan 77:") == before + 1, saying="its own plan seen")
+
+
+def test_started_again_when_its_trouble_is_mended_a_portfolio_leaves_its_error(
+    cluster: Cluster, node: NodeProcess, new_code: NewCode
+) -> None:
+    """What was mended is neither its epoch nor its version: by itself the node has no reason to try again."""
+    portfolio = cluster.portfolio(config((new_code(),)))
+    with cluster.db():
+        Checkpoint.objects.using(ALIAS).filter(portfolio_id=portfolio).update(state=b"torn")
+    epoch = cluster.assign(portfolio, node.node_id)
+    eventually(lambda: cluster.status(portfolio) == "error", timeout=20, saying="its checkpoint cannot be read")
+    with cluster.db():
+        Checkpoint.objects.using(ALIAS).filter(portfolio_id=portfolio).update(state=b"")
+    done = cluster.stack.run("portfolio", "start", portfolio)
+    assert done.returncode == 0, done.stderr
+    cluster.run(portfolio)
+    assert cluster.assignment(portfolio).epoch == epoch, "it never had another owner"
 
 
 def test_told_to_shut_down_it_stops_in_order(cluster: Cluster, spare: Spare, new_code: NewCode) -> None:
