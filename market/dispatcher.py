@@ -7,13 +7,14 @@ reconciliation would do a little later, or says what is wanted; the command log 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import Error as DatabaseError
-from django.db import connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 
 from market.messages import ControlCommand
 from portfolios.models import Assignment, Command
@@ -23,6 +24,10 @@ log = logging.getLogger(__name__)
 
 EXPIRES = 30.0
 """Seconds after which a command that nobody has begun is worth nothing."""
+_PAUSE = 1.0
+"""Seconds between two tries to reach a database that is away."""
+_AWAY = (OperationalError, InterfaceError)
+"""What its drivers raise then; any other error is about what was asked."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,29 @@ def order_of(command: ControlCommand) -> Order:
     )
 
 
+def insist(act: Callable[[Order], str], order: Order, stop: threading.Event) -> str:
+    """What `act` makes of an order that came by Kafka; while the database is away, again each second until it expires.
+
+    It comes once, and nothing reconciles a wish that nobody has written down. `stop` ends the wait.
+    """
+    while True:
+        # Between two orders lie hours: what is open by then may be gone, and what is opened is not to be kept.
+        close_old_connections()
+        late = order.expires_at is None or datetime.now(UTC) >= order.expires_at
+        try:
+            return act(order)
+        except DatabaseError as error:
+            what = f"Command {order.command_id} ({order.command_type})"
+            if late or not isinstance(error, _AWAY):
+                log.error("%s is given up: %s", what, error)
+                return CommandState.FAILED
+            log.warning("%s waits for the database: %s", what, error)
+        finally:
+            close_old_connections()
+        if stop.wait(_PAUSE):
+            return CommandState.FAILED
+
+
 class Refused(Exception):
     """The command cannot be carried out; the message says why."""
 
@@ -70,6 +98,8 @@ class Dispatcher:
     def __init__(self, node_id: str, handlers: dict[str, Handler]) -> None:
         self._node_id = node_id
         self._handlers = handlers
+        self._begun = ""
+        """What `attempt` has claimed and could not carry out yet."""
         self.executed = 0
 
     def execute(self, order: Order) -> str:
@@ -84,6 +114,21 @@ class Dispatcher:
             connection.close()
             return CommandState.FAILED
         state, result = self._run(order)
+        self._finish(order, state, result)
+        return state
+
+    def attempt(self, order: Order) -> str:
+        """Like `execute`, for one thread alone, and for what no reconciliation would do.
+
+        Raises django.db.Error when the database is away; given again, the order goes on from where it was.
+        """
+        if self._begun != order.command_id:
+            refusal = self._claim(order)
+            if refusal is not None:
+                return refusal
+            self._begun = order.command_id
+        state, result = self._run(order, passing=_AWAY)
+        self._begun = ""
         self._finish(order, state, result)
         return state
 
@@ -103,7 +148,7 @@ class Dispatcher:
             },
         )
 
-    def _run(self, order: Order) -> tuple[CommandState, str]:
+    def _run(self, order: Order, passing: tuple[type[Exception], ...] = ()) -> tuple[CommandState, str]:
         handler = self._handlers.get(order.command_type)
         if handler is None:
             log.warning("Unknown command: %s (%s)", order.command_type, order.command_id)
@@ -115,6 +160,8 @@ class Dispatcher:
         except Refused as refusal:
             log.warning("Command %s (%s) is refused: %s", order.command_id, order.command_type, refusal)
             return CommandState.REJECTED, str(refusal)
+        except passing:
+            raise
         except Exception as error:  # whatever a handler raises ends in the command's row, and in the log
             log.exception("Command %s (%s) failed", order.command_id, order.command_type)
             return CommandState.FAILED, f"{type(error).__name__}: {error}"

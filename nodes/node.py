@@ -22,7 +22,7 @@ from django.db import close_old_connections
 
 from market import bus, topic_admin, topics
 from market.alerting import Alerter
-from market.dispatcher import Dispatcher, Order, order_of
+from market.dispatcher import Dispatcher, Order, insist, order_of
 from market.messages import ControlCommand, ScheduleUpdate, decode_feedback, decode_price
 from market.poison import PoisonCounter
 from nodes import identity
@@ -334,7 +334,7 @@ class Node:
             return
         if command.target_id != self.node_id and command.target_id not in self._processors:
             return
-        self._dispatcher.execute(order_of(command))
+        insist(self._dispatcher.attempt, order_of(command), self._control.stopping)
 
     # -- what it says of itself ----------------------------------------------------------------------------------------
 

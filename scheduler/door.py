@@ -11,12 +11,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-from django.db import Error as DatabaseError
-from django.db import close_old_connections
-
 from market import topics
 from market.control import ControlConsumer
-from market.dispatcher import EXPIRES, Dispatcher, Handler, Order, Refused, order_of
+from market.dispatcher import EXPIRES, Dispatcher, Handler, Order, Refused, insist, order_of
 from market.messages import ControlCommand, decode_command, decode_schedule
 from market.poison import UNDECODABLE, PoisonCounter
 from portfolios import services
@@ -71,22 +68,19 @@ class CommandDoor:
                 poison.skip(topic, partition, offset, error)
                 continue
             if isinstance(message, ControlCommand):
-                self.take(message)
-                close_old_connections()
+                insist(self._take, order_of(message), stop)
 
     def take(self, command: ControlCommand) -> str:
-        """Execute it, leave it to whom it concerns, or reject it; what it came to."""
-        order = order_of(command)
+        """Execute it, leave it to whom it concerns, or reject it; what it came to. Raises django.db.Error."""
+        return self._take(order_of(command))
+
+    def _take(self, order: Order) -> str:
         if order.command_type in ENGINES_OWN:
             return "the engine's"
-        try:
-            if order.command_type in NODES_OWN:
-                self._dispatcher.note(order)
-                return "a node's"
-            return self._dispatcher.execute(order)
-        except DatabaseError as error:
-            log.warning("Command %s (%s) was not written down: %s", order.command_id, order.command_type, error)
-            return "not written down"
+        if order.command_type in NODES_OWN:
+            self._dispatcher.note(order)
+            return "a node's"
+        return self._dispatcher.attempt(order)
 
 
 def _wish(act: Callable[[Order], object]) -> Handler:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError, connection
+from django.db import IntegrityError, InterfaceError, OperationalError, connection
 
-from market.dispatcher import Dispatcher, Order, Refused, order_of
+from market import dispatcher
+from market.dispatcher import Dispatcher, Order, Refused, insist, order_of
 from market.messages import ControlCommand
 from portfolios.models import Assignment, Command, Portfolio
 from portfolios.models.command import CommandState
@@ -158,6 +160,89 @@ def test_without_a_database_it_is_left_to_reconciliation(node: Node, monkeypatch
     monkeypatch.setattr(connection, "close", lambda: None)
     assert node.dispatcher.execute(order()) == CommandState.FAILED
     assert node.done == []
+
+
+class Away:
+    """In the place of what needs the database: fails so often, and then does it."""
+
+    def __init__(self, tries: int, error: type[Exception] = OperationalError) -> None:
+        self.asked = 0
+        self._tries = tries
+        self._error = error
+
+    def __call__(self, order: Order) -> str:
+        self.asked += 1
+        if self.asked <= self._tries:
+            raise self._error("gone")
+        return "done"
+
+
+def by_kafka(age: float = 0.0) -> Order:
+    return replace(order(door="kafka"), expires_at=datetime.now(UTC) + (30 - age) * SECOND)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the test's own connection, which has its transaction, none is closed."""
+    monkeypatch.setattr(dispatcher, "_PAUSE", 0.01)
+    monkeypatch.setattr(dispatcher, "close_old_connections", lambda: None)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_what_comes_by_kafka_outlives_a_short_outage_of_the_database(error: type[Exception]) -> None:
+    away = Away(3, error)
+    assert insist(away, by_kafka(), threading.Event()) == "done"
+    assert away.asked == 4
+
+
+@pytest.mark.usefixtures("impatient")
+def test_it_is_given_up_when_it_has_expired(caplog: pytest.LogCaptureFixture) -> None:
+    away = Away(1000)
+    assert insist(away, by_kafka(age=29.8), threading.Event()) == CommandState.FAILED
+    assert 1 < away.asked < 1000
+    assert "Command c1 (portfolio.reload) is given up: gone" in caplog.text
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("impatient")
+def test_one_that_was_claimed_when_the_database_went_is_carried_out_when_it_is_back() -> None:
+    away = Away(2)
+    node = Dispatcher("n1", {"portfolio.reload": away})
+    assert insist(node.attempt, by_kafka(), threading.Event()) == CommandState.DONE
+    assert (away.asked, node.executed) == (3, 1)
+    assert Command.objects.get().state == "done"
+    assert insist(node.attempt, by_kafka(), threading.Event()) == "repeated"
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("impatient")
+def test_one_for_which_the_database_was_away_too_long_is_not_carried_out_and_said_to_be_late(node: Node) -> None:
+    late = by_kafka(age=29.8)
+
+    def after_it(order: Order) -> str:
+        if late.expires_at is not None and datetime.now(UTC) < late.expires_at:
+            raise OperationalError("gone")
+        return node.dispatcher.attempt(order)
+
+    assert insist(after_it, late, threading.Event()) == CommandState.EXPIRED
+    assert node.done == []
+    assert Command.objects.get().state == "expired"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_its_wait_for_the_database_holds_up_no_stop() -> None:
+    away, stop = Away(1000), threading.Event()
+    stop.set()
+    assert insist(away, by_kafka(), stop) == CommandState.FAILED
+    assert away.asked == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_the_database_refuses_keeps_nobody_waiting() -> None:
+    refused = Away(1, IntegrityError)
+    assert insist(refused, by_kafka(), threading.Event()) == CommandState.FAILED
+    assert refused.asked == 1
 
 
 @pytest.mark.servers

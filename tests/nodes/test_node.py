@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,16 +14,19 @@ from uuid import uuid4
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import OperationalError, connections
 from redis import ConnectionError, Redis
 
+from market import dispatcher, topics
+from market.control import ControlPublisher
 from market.dispatcher import Order
-from market.messages import NodeOffline
+from market.messages import ControlCommand, NodeOffline
 from nodes import node as node_module
 from nodes.node import Node
 from nodes.processor import Processor
 from nodes.trimmer import Trimmer
 from portfolios import livestate
-from portfolios.models import Assignment, Portfolio
+from portfolios.models import Assignment, Command, Portfolio
 from tests.support import eventually
 
 
@@ -203,3 +207,37 @@ def test_a_portfolio_that_dies_at_each_start_is_started_less_and_less_often_with
     eventually(lambda: running._restarts.wait(str(made.id), time.monotonic()) > 0, saying="its third death noticed")
     running.dispatcher.execute(Order(str(uuid4()), "portfolio.start", str(made.id), None, {}, "celery"))
     eventually(lambda: len(begun) == 4, timeout=3, saying="the start that somebody asked for, which waits for nothing")
+
+
+@pytest.mark.servers
+def test_a_command_by_kafka_outlives_a_short_outage_of_the_database_and_leaves_no_connection_open(
+    running: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing reconciles a shutdown that was not heard; what a thread leaves open for hours is not there any more."""
+    obeyed: list[Any] = []
+
+    def obey(_order: Order) -> str:
+        obeyed.append(connections["default"])
+        return "shutting down"
+
+    known, faults = Command.objects.get_or_create, [OperationalError("gone"), OperationalError("gone")]
+
+    def get_or_create(**fields: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return known(**fields)
+
+    monkeypatch.setitem(running.dispatcher._handlers, "node.shutdown", obey)
+    monkeypatch.setattr(Command.objects, "get_or_create", get_or_create)
+    monkeypatch.setattr(dispatcher, "_PAUSE", 0.1)
+    assert running._control._consumer.ready.wait(20)
+    asked = ControlCommand(
+        timestamp=datetime.now(UTC), command_id=str(uuid4()), command_type="node.shutdown", target_id=running.node_id,
+        params={},
+    )  # fmt: skip
+    publisher = ControlPublisher("tests")
+    publisher.publish(topics.CONTROL_COMMANDS, running.node_id, asked)
+    publisher.close()
+    eventually(lambda: obeyed, saying="the shutdown")
+    eventually(lambda: Command.objects.get(command_id=asked.command_id).state == "done", saying="its fate written down")
+    eventually(lambda: obeyed[0].connection is None, saying="the connection of the control thread closed")

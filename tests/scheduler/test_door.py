@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import InterfaceError, OperationalError
 
-from market.messages import ControlCommand
+from market import dispatcher, topics
+from market.control import Record
+from market.messages import ControlCommand, encode
 from portfolios.models import Command, Portfolio
 from portfolios.models.portfolio import DesiredState
 from scheduler import cycle
+from scheduler import door as door_module
 from scheduler.door import CommandDoor
 from scheduler.models import Node, PlannedMove
 from tests.scheduler.conftest import Herd, owner_of
@@ -120,6 +125,46 @@ def test_what_a_node_does_itself_is_written_down_and_expires_if_none_does(door: 
     Command.objects.update(expires_at=datetime.now(UTC) - timedelta(seconds=10))
     cycle.tick()
     assert Command.objects.get(command_id=asked.command_id).state == "expired"
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "fate"),
+    [
+        ("portfolio.stop", "p1", "done"), ("portfolio.start", "p1", "done"), ("node.drain", "n1", "done"),
+        ("portfolio.reload", "p1", "sent"),
+    ],
+)  # fmt: skip
+def test_what_comes_while_the_database_is_away_is_done_when_it_is_back(
+    door: CommandDoor, herd: Herd, portfolio: Make, monkeypatch: pytest.MonkeyPatch, kind: str, target: str, fate: str
+) -> None:
+    portfolio("p1")
+    herd.beat("n1")
+    cycle.tick()
+    known, faults = Command.objects.get_or_create, [OperationalError("gone"), InterfaceError("closed")]
+
+    def get_or_create(**fields: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return known(**fields)
+
+    asked = command(kind, target)
+    record = Record(topics.CONTROL_COMMANDS, 0, 0, target, encode(asked))
+    monkeypatch.setattr(door_module, "ControlConsumer", lambda *_, **__: [record])
+    monkeypatch.setattr(Command.objects, "get_or_create", get_or_create)
+    monkeypatch.setattr(dispatcher, "_PAUSE", 0.01)
+    # The test's own connection has its transaction.
+    monkeypatch.setattr(dispatcher, "close_old_connections", lambda: None)
+    door.run(threading.Event())
+    assert Command.objects.get(command_id=asked.command_id).state == fate
+
+
+def test_who_asked_by_kafka_is_told_to_the_node_that_has_the_portfolio(
+    door: CommandDoor, herd: Herd, portfolio: Make, django_capture_on_commit_callbacks: Callable[..., Any]
+) -> None:
+    portfolio("p1", "n1", 3)
+    with django_capture_on_commit_callbacks(execute=True):
+        door.take(command("portfolio.start", "p1", issued_by="a desk"))
+    assert Command.objects.get(node_id="n1").issued_by == "a desk"
 
 
 def test_the_engines_commands_are_the_engines(door: CommandDoor) -> None:
