@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,6 +46,10 @@ class Holdings:
         """Assigned, though nobody wants them to run."""
         wanted = {d.id for d in self.demands}
         return [o for o in self.owners.values() if o.node_id != NOBODY and o.portfolio_id not in wanted]
+
+    def vacating(self) -> dict[str, int]:
+        """How many portfolios each node has yet to give back: their places are not free before that."""
+        return Counter(o.node_id for o in self.to_stop())
 
 
 def read(measured: Mapping[str, Measured] = _NOTHING) -> Holdings:

@@ -201,6 +201,7 @@ class _Round:
             max_moves=max(0, budget),
             threshold=self.threshold,
             moving=under_way,
+            vacating=holdings.vacating(),
         )
 
     def _tell(self, made: planner.Plan, done: list[planner.Move], census: Census) -> None:

@@ -59,14 +59,16 @@ def plan(
     max_moves: int,
     threshold: int,
     moving: Mapping[str, str] | None = None,
+    vacating: Mapping[str, int] | None = None,
 ) -> Plan:
     """The plan for `portfolios` on `nodes`, given who has what (`current`: portfolio → node, empty or absent: nobody).
 
     `threshold`: balance begins only where a node carries more than another by more than so many of the portfolio that
     would move.
     `moving`: portfolio → target of moves already under way; they count at both ends and are left alone.
+    `vacating`: node → how many of its places are those of portfolios that are to stop, and have not yet.
     """
-    return _Planner(portfolios, nodes, current, max_moves, threshold, moving or {}).run()
+    return _Planner(portfolios, nodes, current, max_moves, threshold, moving or {}, vacating or {}).run()
 
 
 class _Seat:
@@ -74,9 +76,9 @@ class _Seat:
 
     __slots__ = ("count", "cpu", "kinds", "occupied", "offer", "queue", "rate", "residents", "weight")
 
-    def __init__(self, offer: NodeOffer) -> None:
+    def __init__(self, offer: NodeOffer, vacating: int) -> None:
         self.offer = offer
-        self.occupied = 0
+        self.occupied = vacating
         self.count = 0
         self.weight = 0.0
         self.rate = 0.0
@@ -121,9 +123,10 @@ class _Planner:
         max_moves: int,
         threshold: int,
         moving: Mapping[str, str],
+        vacating: Mapping[str, int],
     ) -> None:
         self.demands = sorted(portfolios, key=lambda d: (-d.weight, d.id))
-        self.seats = {o.node_id: _Seat(o) for o in sorted(nodes, key=lambda o: o.node_id)}
+        self.seats = {o.node_id: _Seat(o, vacating.get(o.node_id, 0)) for o in sorted(nodes, key=lambda o: o.node_id)}
         self.current = current
         self.budget = max_moves
         self.threshold = threshold

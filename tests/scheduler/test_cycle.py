@@ -228,6 +228,22 @@ def test_a_portfolio_that_shall_stop_is_told_so_once(herd: Herd, portfolio: Make
     assert owner_of("p1").node_id == "n1", "the node gives it back itself"
 
 
+def test_the_place_of_a_portfolio_that_shall_stop_is_given_away_when_its_node_has_given_it_back(
+    herd: Herd, portfolio: Make
+) -> None:
+    portfolio("p1", "n1", 3, desired_state=DesiredState.STOPPED, status=Status.RUNNING)
+    portfolio("p2")
+    herd.beat("n1", places=1)
+    assert cycle.tick().unplaced == 1
+    assert Plan.objects.first().unplaced == {
+        "p2": "nobody has it; every node that takes market cn is full (1 of 1 places taken)"
+    }
+    assert cycle.check().unplaced == 1, "it is looked at again and again"
+    assert hand_over(owner_of("p1"), "", "stopped by its user")
+    assert cycle.check().moves == 1, "the next check gives it away, not only the next full round"
+    assert owner_of("p2") == Ownership("p2", "n1", 1)
+
+
 def test_a_stopped_portfolio_of_a_dead_node_is_released(herd: Herd, portfolio: Make) -> None:
     portfolio("p1", "dead", 3, desired_state=DesiredState.STOPPED, status=Status.RUNNING)
     herd.beat("n1")

@@ -26,8 +26,11 @@ def made(
     max_moves: int = 5,
     threshold: int = 2,
     moving: dict[str, str] | None = None,
+    vacating: dict[str, int] | None = None,
 ) -> Plan:
-    return plan(portfolios, nodes, current or {}, max_moves=max_moves, threshold=threshold, moving=moving)
+    return plan(
+        portfolios, nodes, current or {}, max_moves=max_moves, threshold=threshold, moving=moving, vacating=vacating
+    )
 
 
 def test_new_portfolios_are_spread_evenly() -> None:
@@ -137,6 +140,19 @@ def test_a_place_being_vacated_is_not_given_away_before_it_is_free() -> None:
     assert "full (1 of 1 places taken)" in result.unplaced["p2"]
 
 
+def test_the_place_of_one_that_is_to_stop_is_not_given_away_before_it_has() -> None:
+    result = made(demands("p1", "p2"), [node("a", 2), node("b", 0)], {"p1": "a"}, vacating={"a": 1})
+    assert result.placements == {"p1": "a"}
+    assert "full (2 of 2 places taken)" in result.unplaced["p2"]
+    assert made(demands("p1", "p2"), [node("a", 2)], {"p1": "a"}).placements == {"p1": "a", "p2": "a"}
+
+
+def test_one_that_is_to_stop_drives_no_other_away() -> None:
+    """A node that is over its capacity only until it has stopped is not relieved by a move."""
+    current = {"p1": "a", "p2": "a"}
+    assert made(demands(*current), [node("a", 2), node("b")], current, vacating={"a": 3}).moves == ()
+
+
 def test_a_portfolio_on_the_move_counts_at_both_ends_and_is_left_alone() -> None:
     current = {"p1": "a"}
     result = made(demands("p1", "p2"), [node("a", 1), node("b", 1)], current, moving={"p1": "b"})
@@ -181,6 +197,7 @@ def clusters(draw: st.DrawFn) -> dict[str, object]:
         "max_moves": draw(st.integers(0, 5)),
         "threshold": draw(st.integers(1, 3)),
         "moving": moving,
+        "vacating": {n.node_id: draw(st.integers(0, 3)) for n in nodes if draw(st.booleans())},
     }
 
 
@@ -195,6 +212,7 @@ def test_no_node_is_given_more_than_it_takes(cluster: dict) -> None:
     targets = [m.target for m in result.moves]
     for offer in cluster["nodes"]:
         had = sum(1 for owner in cluster["current"].values() if owner == offer.node_id)
+        had += cluster["vacating"].get(offer.node_id, 0)
         if offer.node_id in targets:
             assert offer.enabled and offer.healthy and offer.accepting
             assert had + targets.count(offer.node_id) <= offer.max_portfolios
@@ -244,7 +262,7 @@ def test_the_order_of_the_input_does_not_matter(cluster: dict, shuffler: random.
     shuffled = dict(cluster)
     for key in ("portfolios", "nodes"):
         shuffled[key] = shuffler.sample(cluster[key], len(cluster[key]))
-    for key in ("current", "moving"):
+    for key in ("current", "moving", "vacating"):
         shuffled[key] = dict(shuffler.sample(list(cluster[key].items()), len(cluster[key])))
     assert run(shuffled) == first
 
