@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -40,7 +39,7 @@ class WishAdmin(ModelAdmin):
 
     @admin.action(description="Reload", permissions=["change"])
     def reload_selected(self, request: HttpRequest, chosen: QuerySet[Portfolio]) -> HttpResponse | None:
-        return self._ask(request, chosen, lambda one: services.reload(one.pk, _who(request)), "was asked to reload")
+        return self._ask(request, chosen, lambda one: services.reload(one.pk, _who(request)), _reloaded)
 
     @action(description="Start", url_path="start", permissions=["change"], icon="play_arrow")
     def start_it(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -82,22 +81,31 @@ class WishAdmin(ModelAdmin):
         return self.reload_selected(request, chosen)
 
     def _ask(
-        self, request: HttpRequest, chosen: Iterable[Portfolio], wish: Callable[[Portfolio], Any], said: str
+        self,
+        request: HttpRequest,
+        chosen: Iterable[Portfolio],
+        wish: Callable[[Portfolio], Portfolio],
+        said: str | Callable[[Portfolio], str],
     ) -> HttpResponse | None:
         """A node makes it true, so the page says what was asked, not what is; each portfolio's history keeps it."""
         for portfolio in chosen:
             try:
-                wish(portfolio)
+                asked = wish(portfolio)
             except PortfolioError as error:
                 messages.error(request, f"{portfolio}: {error}")
             else:
-                self.log_change(request, portfolio, said[0].upper() + said[1:])
-                messages.success(request, f"{portfolio} {said}")
+                words = said if isinstance(said, str) else said(asked)
+                self.log_change(request, portfolio, words[0].upper() + words[1:])
+                messages.success(request, f"{portfolio} {words}")
         return None
 
 
 def _who(request: HttpRequest) -> str:
     return request.user.get_username()
+
+
+def _reloaded(asked: Portfolio) -> str:
+    return "was asked to reload" if asked.assignment.node_id else "is on no node: its next start takes the newest"
 
 
 def _count(chosen: Sequence[Portfolio] | QuerySet[Portfolio]) -> str:

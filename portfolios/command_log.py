@@ -15,6 +15,8 @@ from portfolios.models.command import CommandState
 DIRECT = "direct"
 """The door of a command that nobody else carries out."""
 WANTED = "wanted; a node makes it true"
+NEXT_START = "no node runs it: its next start takes the newest"
+"""What becomes of a reload that nobody has anything to do for."""
 
 
 def done(command_type: str, target_id: str, issued_by: str = "", result: str = "") -> None:

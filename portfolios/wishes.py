@@ -30,9 +30,15 @@ def stop(portfolio_id: str, asked_by: str = "", command_id: str = "") -> Portfol
 
 
 def reload(portfolio_id: str, asked_by: str = "") -> Portfolio:
-    """Ask whoever runs it to load the newest version again. `asked_by` as in `start`. Raises NotFound."""
+    """Ask the node that has it, which is the answer's `assignment.node_id`, to load the newest version again.
+
+    Where none has it nobody is asked: its next start takes the newest. `asked_by` as in `start`. Raises NotFound.
+    """
     portfolio = get(portfolio_id)
-    signals.tell(signals.config_changed, portfolio.id, version=portfolio.version, asked_by=asked_by)
+    if portfolio.assignment.node_id:
+        signals.tell(signals.config_changed, portfolio.id, version=portfolio.version, asked_by=asked_by)
+    else:
+        command_log.done("portfolio.reload", portfolio.id, asked_by, command_log.NEXT_START)
     return portfolio
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from portfolios import configs, services
+from portfolios import command_log, configs, services
 from portfolios.api import reading, shapes
 from portfolios.api.kit import audit, versions
 from portfolios.api.kit.route import ApiView, route
@@ -53,9 +53,10 @@ class Reload(ApiView):
     def post(self, request: Request, portfolio_id: str, body: Mapping[str, Any]) -> Response:
         """For one that runs an older version than its newest."""
         found = _mine(request, portfolio_id, body)
-        services.reload(found.id, request.user.get_username())
+        asked = services.reload(found.id, request.user.get_username())
         audit.record(request, "portfolio.reload", found.id, audit.NO_CHANGE)
-        return _wished(found, "its node is asked to load the newest configuration")
+        words = "its node is asked to load the newest configuration"
+        return _wished(found, words if asked.assignment.node_id else command_log.NEXT_START)
 
 
 class Rollback(ApiView):

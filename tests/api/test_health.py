@@ -215,8 +215,10 @@ class TestMetrics:
         OutboxMessage.objects.filter(pk=later.pk).update(
             pseq=1000 + later.pk, created_at=at + timedelta(seconds=1), published=True
         )
-        done = Command.objects.create(command_type="portfolio.reload", target_id=made.id, state="done")
-        Command.objects.filter(pk=done.pk).update(created_at=at, finished_at=at + timedelta(seconds=reloaded_in))
+        # One by a node, and one for which no node had anything to do: that took no time, and does not count.
+        for door, took in (("celery", reloaded_in), ("direct", 0)):
+            done = Command.objects.create(command_type="portfolio.reload", target_id=made.id, state="done", door=door)
+            Command.objects.filter(pk=done.pk).update(created_at=at, finished_at=at + timedelta(seconds=took))
 
     @pytest.mark.usefixtures("redis_away")
     def test_without_redis_there_are_no_histograms_rather_than_wrong_ones(self) -> None:

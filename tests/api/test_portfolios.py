@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from pytest_django import Settings
 
-from portfolios.models import Account, AuditEntry, Portfolio, Revision
+from portfolios.models import Account, Assignment, AuditEntry, Portfolio, Revision
 from tests.api import callers
 from tests.api.callers import Caller
 from tests.ginkgo_site import books
@@ -168,7 +168,15 @@ def test_start_and_stop_are_wishes(api: Caller, made: dict[str, Any]) -> None:
     found = api.post(f"/api/portfolio/{made['id']}/start").json()
     assert (found["success"], found["desired_state"], found["status"]) == (True, "running", "created")
     assert api.post(f"/api/portfolio/{made['id']}/stop", {}).json()["desired_state"] == "stopped"
-    assert api.post(f"/api/portfolio/{made['id']}/reload").status_code == 200
+
+
+def test_a_reload_says_whether_any_node_has_it(api: Caller, made: dict[str, Any]) -> None:
+    asked = f"/api/portfolio/{made['id']}/reload"
+    assert api.post(asked).json()["message"] == "no node runs it: its next start takes the newest"
+    (row,) = api.get("/api/commands").json()["results"]
+    assert (row["command_type"], row["state"], row["issued_by"]) == ("portfolio.reload", "done", "owner")
+    Assignment.objects.update(node_id="node-1", epoch=1)
+    assert api.post(asked).json()["message"] == "its node is asked to load the newest configuration"
 
 
 def test_real_money_asks_for_confirmation(api: Caller, made: dict[str, Any]) -> None:

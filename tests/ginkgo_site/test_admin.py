@@ -234,6 +234,12 @@ class TestEditingAPortfolio:
             browser.post(changelist(Portfolio), pressed)
             assert Portfolio.objects.get(pk=made.pk).desired_state == wanted
 
+    @pytest.mark.parametrize(("ran", "words"), [(True, "was asked to reload"), (False, "is on no node")])
+    def test_a_reload_says_whether_any_node_has_it(self, browser: Client, ran: bool, words: str) -> None:
+        made = books.portfolio("Mine", books.administrator(), ran=ran)
+        pressed = {"action": "reload_selected", "_selected_action": [made.pk]}
+        assert f"{made} {words}" in browser.post(changelist(Portfolio), pressed, follow=True).content.decode()
+
     @pytest.mark.parametrize(("button", "wanted"), [("stop", "stopped"), ("start", "running"), ("reload", "running")])
     def test_a_button_on_its_page_asks_before_it_does(self, browser: Client, button: str, wanted: str) -> None:
         made = books.portfolio("Mine", books.administrator())

@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 
 from portfolios import services
 from portfolios.management.options import component, config_of
+from portfolios.models import Assignment
 from tests.portfolios.test_configs import GOOD
 
 pytestmark = pytest.mark.django_db
@@ -77,6 +78,13 @@ def test_start_stop_update_and_rollback_by_name(run: Any) -> None:
     assert json.loads(run("rollback", "First", "1", "--json"))["version"] == 3
     assert services.get(identity).config == GOOD
     assert "restored version 1" in json.loads(run("revisions", "First", "--json"))[0]["change"]
+
+
+def test_a_reload_says_whether_any_node_has_it(run: Any) -> None:
+    run("create", *OPTIONS)
+    assert run("reload", "First") == "First is on no node: its next start takes its newest configuration\n"
+    Assignment.objects.update(node_id="n1", epoch=1)
+    assert run("reload", "First") == "First is to be reloaded\n"
 
 
 def test_lists_fit_eighty_columns(run: Any) -> None:

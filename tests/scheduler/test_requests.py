@@ -103,6 +103,18 @@ def test_who_asked_for_a_reload_or_a_deposit_is_in_the_command_log(
     assert list(asked) == [("portfolio.reload", "alice"), ("portfolio.adjust", "trader")]
 
 
+def test_a_reload_of_a_portfolio_that_no_node_has_is_done_as_it_is_asked(
+    herd: Herd, portfolio: Make, django_capture_on_commit_callbacks: Capture
+) -> None:
+    portfolio("p1")
+    with django_capture_on_commit_callbacks(execute=True):
+        assert services.reload("p1", "alice").assignment.node_id == ""
+    row = Command.objects.get()
+    assert (row.command_type, row.target_id, row.issued_by) == ("portfolio.reload", "p1", "alice")
+    assert (row.state, row.door, row.node_id) == ("done", "direct", "")
+    assert row.result == "no node runs it: its next start takes the newest"
+
+
 def test_who_changed_a_configuration_has_asked_for_the_reload(
     herd: Herd, portfolio: Make, django_capture_on_commit_callbacks: Capture
 ) -> None:

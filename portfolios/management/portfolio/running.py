@@ -85,4 +85,6 @@ class Running(TyperCommand):
     def reload(self, portfolio: Which, as_json: Json = False) -> None:
         """Load its newest configuration again."""
         with plain_errors():
-            say(services.reload(services.find(portfolio).id), "is to be reloaded", as_json)
+            asked = services.reload(services.find(portfolio).id)
+            nobody = "is on no node: its next start takes its newest configuration"
+            say(asked, "is to be reloaded" if asked.assignment.node_id else nobody, as_json)
