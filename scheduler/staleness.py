@@ -1,4 +1,5 @@
-"""Running portfolios whose state is no longer written: `status_stale` once an episode, a line when it is over (N9).
+"""Portfolios that a node is to run and whose state is not written: `status_stale` once an episode, a line when it is
+over (N9). Those that stand still, and those that never get live, whatever their status.
 
 Told by whether it changes, not by its timestamp: the clocks of nodes are not the scheduler's.
 """
@@ -8,11 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import redis
 
-from portfolios import livestate
-from portfolios.models import Assignment, Portfolio
+from portfolios import livestate, ownership
+from portfolios.models import Assignment
 from portfolios.models.portfolio import DesiredState, Status
 from scheduler import wires
 from scheduler.models import StaleState
@@ -20,6 +22,14 @@ from scheduler.models import StaleState
 log = logging.getLogger(__name__)
 
 LIMIT = timedelta(seconds=60)
+"""Without a word, since the last one or since it was given to a node."""
+
+
+class Wanted(NamedTuple):
+    """Where a portfolio is to run, and where it is in its lifecycle."""
+
+    node_id: str
+    status: str
 
 
 class Watch:
@@ -43,36 +53,46 @@ _watch = Watch()
 
 def check(client: redis.Redis, now: datetime, watch: Watch = _watch) -> None:
     """Say what has gone stale since the last look and what is written again. Raises redis.RedisError."""
-    running = list(
-        Portfolio.objects.filter(status=Status.RUNNING, desired_state=DesiredState.RUNNING).values_list("id", flat=True)
-    )
-    written = _written(client, running)
+    wanted = _wanted()
+    written = _written(client, list(wanted))
     since = watch.look(written, now)
     said = {row.portfolio_id: row for row in StaleState.objects.all()}
     for portfolio_id, at in since.items():
         if now - at >= LIMIT and portfolio_id not in said:
-            _begin(portfolio_id, written[portfolio_id], at, now)
+            _begin(portfolio_id, wanted[portfolio_id], written[portfolio_id], at, now)
     for portfolio_id, row in said.items():
         if portfolio_id not in written:
-            _end(row, "it is not running any more")
+            _end(row, "no node is to run it any more")
         elif written[portfolio_id] not in (None, row.written):
             _end(row, "its state is written again")
 
 
-def _begin(portfolio_id: str, written: str | None, since: datetime, now: datetime) -> None:
+def _wanted() -> dict[str, Wanted]:
+    """By id. Not those in error: that is said where it happens, and nobody goes on trying."""
+    rows = (
+        Assignment.objects.filter(portfolio__desired_state=DesiredState.RUNNING)
+        .exclude(node_id=ownership.NOBODY)
+        .exclude(portfolio__status=Status.ERROR)
+    )
+    return {
+        portfolio_id: Wanted(node_id, status)
+        for portfolio_id, node_id, status in rows.values_list("portfolio_id", "node_id", "portfolio__status")
+    }
+
+
+def _begin(portfolio_id: str, wanted: Wanted, written: str | None, since: datetime, now: datetime) -> None:
     _, new = StaleState.objects.get_or_create(
         portfolio_id=portfolio_id, defaults={"written": (written or "")[:64], "since": since}
     )
     if not new:
         return
-    node_id = Assignment.objects.filter(portfolio_id=portfolio_id).values_list("node_id", flat=True).first() or ""
     message = (
-        f"Portfolio {portfolio_id} on {node_id or 'no node'} is to be running, but its state has not been written "
-        f"for {(now - since).total_seconds():.0f} s"
+        f"Portfolio {portfolio_id} on {wanted.node_id} is to be running, but its state has not been written "
+        f"for {(now - since).total_seconds():.0f} s (its status: {wanted.status})"
     )
     wires.alert(
-        "status_stale", "warning", message, subject=portfolio_id, portfolio_id=portfolio_id, node_id=node_id,
-        last_written=written or "",
+        "status_stale", "warning", message, subject=portfolio_id, portfolio_id=portfolio_id, node_id=wanted.node_id,
+        status=wanted.status, last_written=written or "",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A running portfolio whose state stands still is said to be stale: once, and that it is over."""
+"""A portfolio that is to run and whose state stands still is said to be stale: once, and that it is over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from portfolios import livestate
-from portfolios.models import Portfolio
+from portfolios.models import Assignment, Portfolio
 from portfolios.models.portfolio import DesiredState, Status
 from scheduler import cycle, staleness
 from scheduler.models import StaleState
@@ -71,6 +71,48 @@ def test_a_state_that_was_never_written_is_stale_too(scene: Scene) -> None:
     assert StaleState.objects.get().portfolio_id == "p1"
 
 
+@pytest.mark.parametrize("status", [Status.CREATED, Status.STOPPING, Status.STOPPED, Status.RELOADING])
+def test_one_that_never_gets_live_is_stale_whatever_its_status(
+    scene: Scene, caplog: pytest.LogCaptureFixture, status: Status
+) -> None:
+    Portfolio.objects.update(status=status)
+    scene.write()  # where it ran before
+    scene.look()
+    scene.look(59)
+    assert not StaleState.objects.exists()
+    scene.look(2)
+    said = f"p1 on n1 is to be running, but its state has not been written for 61 s (its status: {status})"
+    assert said in caplog.text
+    Portfolio.objects.update(status=Status.RUNNING)
+    scene.look(1)
+    assert StaleState.objects.exists(), "its status alone says nothing"
+    scene.write()
+    scene.look(1)
+    assert not StaleState.objects.exists()
+
+
+def test_one_that_has_just_been_given_to_a_node_has_a_minute_to_get_live(scene: Scene) -> None:
+    Portfolio.objects.update(status=Status.STOPPED)
+    Assignment.objects.update(node_id="")
+    scene.write()
+    scene.look()
+    scene.look(300)
+    assert not StaleState.objects.exists(), "nobody's: that it is not placed is said by who places it"
+    Assignment.objects.update(node_id="n1")
+    scene.look(5)
+    scene.look(59)
+    assert not StaleState.objects.exists()
+    scene.look(1)
+    assert StaleState.objects.exists()
+
+
+def test_one_in_error_is_not_stale_for_nobody_goes_on_trying(scene: Scene) -> None:
+    Portfolio.objects.update(status=Status.ERROR)
+    scene.look()
+    scene.look(61)
+    assert not StaleState.objects.exists()
+
+
 def test_another_scheduler_does_not_say_it_again_and_sees_its_end(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -98,7 +140,7 @@ def test_one_that_is_stopped_ends_its_episode(scene: Scene, caplog: pytest.LogCa
     scene.look(61)
     Portfolio.objects.update(desired_state=DesiredState.STOPPED)
     scene.look(1)
-    assert "status_stale resolved: Portfolio p1, it is not running any more" in caplog.text
+    assert "status_stale resolved: Portfolio p1, no node is to run it any more" in caplog.text
 
 
 def test_every_check_of_the_scheduler_looks(
