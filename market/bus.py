@@ -38,6 +38,12 @@ def bootstrap() -> str:
     return address
 
 
+def reason_of(error: Exception) -> str:
+    """What went wrong, in words: librdkafka's exceptions hold an error, which prints as a record."""
+    inner = error.args[0] if error.args else None
+    return inner.str() if isinstance(inner, KafkaError) else str(error)
+
+
 class Trouble:
     """What librdkafka calls with each failed attempt, ten a second while the brokers are away: one line in half a
     minute. It goes on trying by itself; what a message's fate is, its own callback says.

@@ -7,6 +7,7 @@ speed, with a Kafka client that is nobody else's meanwhile, so that a portfolio 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ from portfolios.kernel.events import Cause, Event
 
 _BATCH = 2000
 _PATIENCE_S = 0.05
+_SILENCE_S = 30.0
+"""Without a word of what is to be read: then it is given up, so that somebody is told and the start begins anew."""
 
 
 @dataclass(frozen=True)
@@ -88,24 +91,32 @@ class Reader:
         return {(answer.topic, answer.partition): answer.offset for answer in answers}
 
     def read(self, gaps: Mapping[Position, Gap], keys: frozenset[bytes], stop: threading.Event) -> Iterator[list[Item]]:
-        """Batches of the wanted events in `gaps`, each partition in its order; ends early when `stop` is set."""
+        """Batches of the wanted events in `gaps`, each partition in its order; ends early when `stop` is set.
+
+        Raises KafkaException when the log no longer holds them, or does not go on.
+        """
         if not gaps:
             return
         open_gaps = dict(gaps)
+        trouble: KafkaError | None = None
+        heard = time.monotonic()
         self._consumer.assign([TopicPartition(t, p, gap.start) for (t, p), gap in gaps.items()])
         while open_gaps and not stop.is_set():
             items: list[Item] = []
+            goes_on = False
             for message in self._next():
                 error = message.error()
                 if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
                         raise KafkaException(error)
+                    trouble = error
                     continue
                 cause = Cause(message.topic(), message.partition(), message.offset())
                 topic, partition, offset = cause
                 gap = open_gaps.get((topic, partition))
                 if gap is None or offset < gap.start:
                     continue
+                goes_on = True
                 # Not by the client's own word for how far it is, which may be that of an earlier join; and not every
                 # offset has a message. What comes behind the gap, or the partition's end there, says that it was all.
                 following = offset + 1 if error is None else offset
@@ -119,6 +130,11 @@ class Reader:
                     self._poison.skip(*cause, failure)
             if items:
                 yield items
+            if goes_on:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > _SILENCE_S:
+                behind = ", ".join(f"{topic}:{partition}" for topic, partition in sorted(open_gaps))
+                raise KafkaException(trouble or KafkaError(KafkaError._TIMED_OUT, f"nothing comes of {behind}"))
         self._consumer.unassign()
 
     def _next(self) -> list[Message]:

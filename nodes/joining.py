@@ -5,7 +5,7 @@ Its own thread does it, at a start, when a full queue has halted, and when a new
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from market import topics
 from market.bus import KafkaUnavailable
@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 NO_CODES: frozenset[str] = frozenset()
 
 
+_ANSWER_WITHIN = 5.0
+"""Seconds in which Kafka is to say where partitions end, while a portfolio that runs stands still for it."""
+
+
+class Partitions(NamedTuple):
+    """Those that a portfolio's codes live in: where each ended a moment ago, and the ids of their topics."""
+
+    ends: dict[Position, int]
+    ids: dict[str, str]
+
+
 def join(
     processor: Processor,
     run: Runtime,
@@ -37,31 +48,41 @@ def join(
     catch_up(processor, run, consumer, subscription, positions, wanted, cold, quiet)
 
 
+def look_up(processor: Processor, run: Runtime) -> Partitions:
+    """The partitions of the codes it wants now. Nothing is changed.
+
+    Raises KafkaException or KafkaUnavailable where Kafka does not say, be it of one of them only.
+    """
+    context = processor.context
+    positions = context.market_positions(run.portfolio.codes)
+    ids = context.catalogue.ids({topic for topic, _ in positions})
+    with context.readers.lend() as client:
+        reader = Reader(client, context.market.decode, context.market.poison)
+        watermarks = reader.watermarks(positions, _ANSWER_WITHIN)
+    return Partitions({position: end for position, (_, end) in watermarks.items()}, ids)
+
+
 def change_codes(
     processor: Processor,
     run: Runtime,
     market: Subscription,
-    positions: set[Position],
+    partitions: Partitions,
     cold: frozenset[str],
     timeout: float,
 ) -> None:
-    """Hear of the codes it wants now: their partitions are `positions`, and `cold` are those it is to see the past of.
+    """Hear of the codes it wants now, whose `partitions` were just looked up; it is to see the past of `cold` ones.
 
     Nothing is applied: the queue, and what a full one has left in the log, are read as ever. From here on a checkpoint
     has the partitions of these codes and no others. Raises KafkaUnavailable after `timeout` seconds.
     """
     context = processor.context
-    with context.readers.lend() as client:
-        watermarks = Reader(client, context.market.decode, context.market.poison).watermarks(positions)
-    ends = {position: end for position, (_, end) in watermarks.items()}
-    changed = context.market.change(market, run.keys, ends, timeout)
+    changed = context.market.change(market, run.keys, partitions.ends, timeout)
     if changed is None:
         raise KafkaUnavailable(f"{context.market.name} did not answer in time")
-    ids = context.catalogue.ids({topic for topic, _ in positions})
     # A new code of a partition that was halted is read from there too.
-    warm_up(processor, run, cold, {**changed.joins, **changed.halted}, ids)
-    keep_only(run, positions)
-    _begin(run, changed.joins, ids)
+    warm_up(processor, run, cold, {**changed.joins, **changed.halted}, partitions.ids)
+    keep_only(run, set(partitions.ends))
+    _begin(run, changed.joins, partitions.ids)
 
 
 def keep_only(run: Runtime, positions: set[Position]) -> None:

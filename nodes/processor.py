@@ -18,7 +18,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 
 from market import topics
-from market.bus import KafkaUnavailable
+from market.bus import KafkaUnavailable, reason_of
 from market.messages import Feedback
 from market.models import OutboxMessage
 from nodes import adjustments, ending, joining, reload, runtime
@@ -46,6 +46,9 @@ log = logging.getLogger(__name__)
 _TRIES = 3
 _PAUSE = 0.05
 _VIEW_EVERY = 1.0
+_PATIENCE = 30.0
+"""Seconds for which a portfolio may try to start before somebody is told."""
+_SAY_EVERY = 300.0
 
 
 class Processor(NodeThread):
@@ -84,6 +87,8 @@ class Processor(NodeThread):
         self._reload = threading.Event()
         self._adjust = threading.Event()
         self.refused_version = 0
+        self._refused_until = float("inf")
+        self._failing_since: float | None = None
         self.positions: set[Position] = set()
         self._feedback_positions: set[Position] = set()
         self.view: dict[str, str] = {}
@@ -143,8 +148,11 @@ class Processor(NodeThread):
 
     @property
     def config_version(self) -> int:
-        """The newest version it has taken over or refused; 0 while it starts."""
-        return max(self.runtime.config_version, self.refused_version) if self.runtime is not None else 0
+        """The newest version it has taken over or refuses; 0 while it starts."""
+        if self.runtime is None:
+            return 0
+        refused = self.refused_version if time.monotonic() < self._refused_until else 0
+        return max(self.runtime.config_version, refused)
 
     # -- the thread ------------------------------------------------------------------------------------------------
 
@@ -173,7 +181,7 @@ class Processor(NodeThread):
             except Unloadable as error:
                 self._on_unloadable(str(error))
             except (KafkaException, KafkaUnavailable, DatabaseError, CalendarError) as error:
-                log.warning("Portfolio %s starts again in a moment: %s", self.portfolio_id, error)
+                self._on_out_of_reach(error)
                 connection.close()
                 self._pause()
             finally:
@@ -223,8 +231,7 @@ class Processor(NodeThread):
         run, refused = runtime.restore(loaded, self.context.rules(loaded.market))
         self.runtime = run
         if refused:
-            self.refused_version = loaded.version
-            self.alert("reload_failed", "critical", f"goes on with its old configuration: {refused}")
+            self.refuse(loaded.version, refused)
         if not stopped_by_user:
             self._send_again(run, run.portfolio.unanswered(), term)
 
@@ -256,6 +263,7 @@ class Processor(NodeThread):
         self.look(run)
         lifecycle.enter(self.portfolio_id, Status.RUNNING, refused, taking_over=True, epoch=self.epoch)
         self.running.set()
+        self._failing_since = None
         log.info("PortfolioProcessor-%s started at epoch %d (%s)", self.portfolio_id, self.epoch, loaded.name)
 
     def _forget_decided(self, offsets: checkpoints.Offsets) -> None:
@@ -488,6 +496,26 @@ class Processor(NodeThread):
             self._skip |= {key}
             self.skipped += 1
             self.alert("component_error", "critical", f"skips the event at {_where(cause)}, which fails: {poisoned}")
+
+    def _on_out_of_reach(self, error: Exception) -> None:
+        """A server does not let it run: it tries again for ever, and after a while somebody is told."""
+        why = reason_of(error)
+        log.warning("Portfolio %s starts again in a moment: %s", self.portfolio_id, why)
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+        failing = now - self._failing_since
+        if failing >= _PATIENCE:
+            what = f"has not been able to start for {failing:.0f} s, and goes on trying: {why}"
+            self.alert("start_failed", "critical", what, at_most_every=_SAY_EVERY)
+
+    def refuse(self, version: int, why: str, seconds: float = float("inf")) -> None:
+        """The old configuration goes on, and this version is not tried again for so long."""
+        self.refused_version = version
+        self._refused_until = time.monotonic() + seconds
+        pause = _SAY_EVERY if seconds < float("inf") else 0.0
+        what = f"goes on with its old configuration: {why}"
+        self.alert("reload_failed", "critical", what, at_most_every=pause)
 
     def _on_unloadable(self, why: str) -> None:
         self.failure = why

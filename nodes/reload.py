@@ -12,6 +12,9 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from confluent_kafka import KafkaException
+
+from market.bus import KafkaUnavailable, reason_of
 from nodes import ending, joining
 from nodes.runtime import Runtime, Unloadable
 from nodes.subscription import Subscription
@@ -26,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _DRAINING = 2 / 3
 """Of the time until its deadline that a reload may spend on what was queued at its beginning."""
+_AGAIN = 60.0
+"""Seconds after which a configuration is tried again for which Kafka could not say where its prices are."""
 
 
 class DrainTimeout(Exception):
@@ -60,16 +65,23 @@ def reload(processor: Processor, run: Runtime, market: Subscription, feedback: S
     processor.enter(Status.RELOADING)
     refused = ""
     if loaded is not None and loaded.version > run.config_version:
-        # 6. A new instance, the state carried over, and its warm-up; the old one goes on if that fails. Registered for
-        # the codes it wants now before anything is saved: a version's first checkpoint has their partitions.
+        # 6. A new instance, the state carried over, and its warm-up; the old one goes on if that fails, or if one of
+        # its partitions cannot be read. Registered for the codes it wants now before anything is saved: a version's
+        # first checkpoint has their partitions.
+        before = run.portfolio, run.config_version
         try:
             run.reconfigure(loaded)
-            _warm_up(processor, run, market)
-            register(processor, run, market, deadline - time.monotonic())
+            partitions = _look_up(processor, run, market)
         except Unloadable as error:
             refused = str(error)
-            processor.refused_version = loaded.version
-            processor.alert("reload_failed", "critical", f"goes on with its old configuration: {refused}")
+            processor.refuse(loaded.version, refused)
+        except (KafkaException, KafkaUnavailable) as error:
+            run.portfolio, run.config_version = before
+            refused = f"its prices are out of reach: {reason_of(error)}"
+            processor.refuse(loaded.version, refused, _AGAIN)
+        else:
+            _warm_up(processor, run, market)
+            _register(processor, run, market, partitions, deadline - time.monotonic())
     # 7. Replay the buffer in order, as far as it has come by now: what comes after it, or was left in the log, or is
     # not done in time, is read on as ever.
     _apply_up_to(market.put, processor, run, market, feedback, deadline)
@@ -117,11 +129,21 @@ def _is_newer(processor: Processor) -> bool:
 def register(processor: Processor, run: Runtime, market: Subscription, timeout: float) -> None:
     """Hear of the codes it wants now: added partitions start at the join point, removed ones are forgotten.
 
-    Raises KafkaUnavailable if that is not done within `timeout` seconds.
+    Raises KafkaException or KafkaUnavailable if that is not done within `timeout` seconds.
     """
-    if market.keys == run.keys:
+    _register(processor, run, market, _look_up(processor, run, market), timeout)
+
+
+def _look_up(processor: Processor, run: Runtime, market: Subscription) -> joining.Partitions | None:
+    """The partitions of the codes it wants now; None if it hears of just these. As `joining.look_up`."""
+    return None if market.keys == run.keys else joining.look_up(processor, run)
+
+
+def _register(
+    processor: Processor, run: Runtime, market: Subscription, partitions: joining.Partitions | None, timeout: float
+) -> None:
+    if partitions is None:
         return
-    positions = processor.context.market_positions(run.portfolio.codes)
     added = run.portfolio.cold - heard_of(market)
-    joining.change_codes(processor, run, market, positions, added, timeout)
-    processor.positions = positions
+    joining.change_codes(processor, run, market, partitions, added, timeout)
+    processor.positions = set(partitions.ends)

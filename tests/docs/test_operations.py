@@ -240,5 +240,6 @@ def _back_up_and_restore(site: Site) -> None:
 
 
 def test_the_page_names_every_kind_of_alert_that_needs_somebody() -> None:
-    for kind in ("data_gap", "order_fenced", "queue_full", "component_error", "reload_failed", "node_offline"):
+    of_portfolios = ("data_gap", "order_fenced", "queue_full", "component_error", "reload_failed", "start_failed")
+    for kind in (*of_portfolios, "node_offline"):
         assert kind in TEXT

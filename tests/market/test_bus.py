@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from django.conf import settings
 from kafka import KafkaProducer
 
@@ -19,6 +19,12 @@ def test_without_an_address_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(settings, "GINKGO_RESOLVE", lambda: SimpleNamespace(kafka=None))
     with pytest.raises(bus.KafkaUnavailable, match="ginkgo stack start"):
         bus.bootstrap()
+
+
+def test_what_went_wrong_is_said_in_words() -> None:
+    told = KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE, "no leader"))
+    assert bus.reason_of(told) == "no leader"
+    assert bus.reason_of(bus.KafkaUnavailable("no topic")) == "no topic"
 
 
 def test_the_partitions_are_those_of_the_java_client() -> None:

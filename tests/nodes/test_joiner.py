@@ -1,7 +1,17 @@
 from __future__ import annotations
 
-from nodes.joiner import plan
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from market.messages import decode_price
+from market.poison import PoisonCounter
+from nodes.joiner import Reader, plan
 from nodes.subscription import Gap
+from tests.nodes.support import Alerts
 
 P, Q = ("t", 0), ("t", 1)
 
@@ -47,3 +57,49 @@ def test_a_topic_made_anew_and_still_empty_is_a_loss_with_nothing_to_read() -> N
     joined = plan({P: 5}, {P: 0}, {P: (0, 0)}, frozenset({"t"}))
     assert joined.gaps == {}
     assert P in joined.losses
+
+
+class Fault:
+    """What the client says of a partition instead of its messages."""
+
+    def error(self) -> KafkaError:
+        return KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "not for you")
+
+
+class Stuck:
+    """In the place of a Kafka client: one whose partition does not go on, be it silently or with a complaint."""
+
+    def __init__(self, says: list[Fault]) -> None:
+        self._says = says
+
+    def assign(self, _partitions: Any) -> None: ...
+
+    def unassign(self) -> None: ...
+
+    def consume(self, _count: int, _timeout: float) -> list[Fault]:
+        return self._says
+
+    def poll(self, timeout: float) -> None:
+        threading.Event().wait(timeout)
+
+
+@pytest.fixture
+def stop() -> Iterator[threading.Event]:
+    """Set after a while, should nothing else end it."""
+    stop = threading.Event()
+    timer = threading.Timer(5, stop.set)
+    timer.start()
+    yield stop
+    timer.cancel()
+
+
+@pytest.mark.parametrize(
+    ("says", "why"), [([], "nothing comes of t:0"), ([Fault()], "not for you")], ids=["silent", "complaining"]
+)
+def test_a_partition_that_does_not_go_on_is_given_up_and_why(
+    stop: threading.Event, monkeypatch: pytest.MonkeyPatch, says: list[Fault], why: str
+) -> None:
+    monkeypatch.setattr("nodes.joiner._SILENCE_S", 0.1)
+    reader = Reader(Stuck(says), decode_price, PoisonCounter(Alerts().alerter))  # type: ignore[arg-type]
+    with pytest.raises(KafkaException, match=why):
+        list(reader.read({P: Gap(0, 5)}, frozenset({b"600519.SH"}), stop))

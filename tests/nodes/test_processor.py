@@ -687,6 +687,32 @@ def test_with_kafka_away_it_is_given_back_as_it_was_saved(
     assert Assignment.objects.get(portfolio_id=processor.portfolio_id).node_id == ""
 
 
+def test_one_that_cannot_start_says_so_after_a_while_and_goes_on_trying(
+    scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[list[str]] = []
+
+    def away(_self: Context, _codes: Any) -> Any:
+        said.append(scene.alerts.types)
+        raise KafkaUnavailable("a topic does not exist")
+
+    monkeypatch.setattr("nodes.processor._PATIENCE", 0.5)
+    processor = scene.portfolio(new_code())
+    try:
+        with monkeypatch.context() as meanwhile:
+            meanwhile.setattr(Context, "market_positions", away)
+            processor.start()
+            eventually(lambda: len(said) >= 4, saying="four tries, a second from each to the next")
+            assert said[:4] == [[], [], ["start_failed"], ["start_failed"]]
+        (alert,) = scene.alerts.raised
+        assert (alert.severity, "a topic does not exist" in alert.message) == ("critical", True)
+        assert processor.running.wait(20)
+        assert processor._failing_since is None
+    finally:
+        processor.end("discard")
+        processor.join(10)
+
+
 def test_what_is_to_be_discarded_stays_so(scene: Scene, new_code: NewCode) -> None:
     processor = scene.portfolio(new_code())
     processor.end("discard")
