@@ -248,7 +248,8 @@ class Processor(NodeThread):
         # A version's first checkpoint holds its partitions and its past, for who takes over later finds them there: so
         # none is written before the market is joined.
         joining.join(self, run, self.context.feedback, feedback, self._feedback_positions, quiet=True)
-        new = not loaded.state or loaded.checkpoint_version != run.config_version
+        # A state alone proves nothing: a deposit or a position may have been booked before it ever read a price.
+        new = not _has_market(loaded.offsets) or loaded.checkpoint_version != run.config_version
         joining.join(
             self, run, self.context.market, market, self.positions, run.portfolio.cold if new else joining.NO_CODES
         )

@@ -28,7 +28,7 @@ from nodes.readers import Readers
 from nodes.runtime import Runtime, Unloadable
 from nodes.sender import Sender
 from nodes.subscription import Subscription
-from portfolios import checkpoints, lifecycle
+from portfolios import checkpoints, lifecycle, services
 from portfolios.kernel.config import parse
 from portfolios.kernel.events import Cause
 from portfolios.kernel.portfolio import Portfolio as Kernel
@@ -36,6 +36,7 @@ from portfolios.models import Assignment, Checkpoint, Portfolio, Revision
 from tests.nodes.log import Log, position_of
 from tests.nodes.support import RULES, Alerts, KeepingProducer, answer, config, fill, tick
 from tests.support import eventually
+from tests.support.components import ONE_LOT
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
 NewCode = Callable[..., str]
@@ -711,6 +712,42 @@ def test_one_that_cannot_start_says_so_after_a_while_and_goes_on_trying(
     finally:
         processor.end("discard")
         processor.join(10)
+
+
+def with_a_past(*codes: str) -> dict[str, Any]:
+    """A configuration whose strategy has a memory of each code, which history fills."""
+    strategy = {"name": "TrendFollowStrategy", "params": {"short_period": 2, "long_period": 4}}
+    return {"strategy": strategy, "sizer": {"name": ONE_LOT}, "codes": list(codes), "policy": {"pyramiding": True}}
+
+
+@pytest.mark.parametrize("booked", ["a deposit", "a position"])
+def test_what_was_booked_before_its_first_start_does_not_cost_it_its_past(
+    scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch, booked: str
+) -> None:
+    code = new_code()
+    processor = scene.portfolio(code)
+    reconfigure(processor, with_a_past(code))
+    assigned = Assignment.objects.filter(portfolio_id=processor.portfolio_id)
+    assigned.update(node_id="")
+    if booked == "a deposit":
+        services.deposit(processor.portfolio_id, 100, "to begin with", scene.user)
+    else:
+        services.correct_position(processor.portfolio_id, code, 300, "held before", 10, scene.user)
+    assert bytes(Checkpoint.objects.get(portfolio_id=processor.portfolio_id).state)
+    assigned.update(node_id="node-t")
+    shown: list[frozenset[str]] = []
+    show = joining.warm_up
+
+    def watched(processor: Processor, run: Runtime, codes: frozenset[str], *args: Any) -> None:
+        shown.append(codes)
+        show(processor, run, codes, *args)
+
+    monkeypatch.setattr(joining, "warm_up", watched)
+    scene.begin(processor)
+    assert shown == [{code}]
+    processor._leave()
+    scene.begin(Processor(scene.context, processor.portfolio_id, 1))
+    assert shown == [{code}], "a successor finds it in the checkpoint"
 
 
 def test_what_is_to_be_discarded_stays_so(scene: Scene, new_code: NewCode) -> None:
