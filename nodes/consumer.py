@@ -10,7 +10,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -94,10 +95,17 @@ class LogConsumer(NodeThread):
         return attached[0] if self._in_thread(do, timeout) else None
 
     def change(
-        self, subscription: Subscription, keys: frozenset[bytes], ends: dict[Position, int], timeout: float
+        self,
+        subscription: Subscription,
+        keys: frozenset[bytes],
+        ends: dict[Position, int],
+        timeout: float,
+        shared: Mapping[Position, int] = MappingProxyType({}),
     ) -> Attached | None:
         """Route by other `keys` from now on. What is queued stays, and where it was halted, which is told, not lifted;
-        of partitions that are not in `ends` any more, nothing does. As `attach` otherwise.
+        of partitions that are not in `ends` any more, nothing does. Of those in `shared` that are not decided up to the
+        join point, what follows these offsets is read again, for all of the keys: they are halted there. As `attach`
+        otherwise.
         """
         changed: list[Attached] = []
 
@@ -105,6 +113,7 @@ class LogConsumer(NodeThread):
             subscription.keys = keys
             joins = self._route_to(subscription, ends)
             subscription.keep(ends)
+            subscription.read_again(shared)
             changed.append(Attached(joins, dict(subscription.halted or {}), []))
 
         return changed[0] if self._in_thread(do, timeout) else None

@@ -76,12 +76,21 @@ def change_codes(
     has the partitions of these codes and no others. Raises KafkaUnavailable after `timeout` seconds.
     """
     context = processor.context
-    changed = context.market.change(market, run.keys, partitions.ends, timeout)
+    # Of a partition that is read already, the present of a new code begins where that of the others goes on: should
+    # this life end before it has applied what is queued, a successor reads on from there, for all of the codes.
+    shared = {
+        position: offset
+        for position in context.market_positions(cold) & partitions.ends.keys()
+        if (offset := run.next_offset(position)) is not None
+    }
+    changed = context.market.change(market, run.keys, partitions.ends, timeout, shared)
     if changed is None:
         raise KafkaUnavailable(f"{context.market.name} did not answer in time")
-    # A new code of a partition that was halted is read from there too.
-    warm_up(processor, run, cold, {**changed.joins, **changed.halted}, partitions.ids)
+    starts = {**changed.joins, **changed.halted}
+    warm_up(processor, run, cold, starts, partitions.ids)
     keep_only(run, set(partitions.ends))
+    # Where nothing was queued or left in the log all is decided up to the join point.
+    run.advance({position: starts[position] for position in shared})
     _begin(run, changed.joins, partitions.ids)
 
 

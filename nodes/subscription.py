@@ -9,7 +9,7 @@ processor sets `policy`; the consumer thread reads it once for each arrival.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from nodes.backpressure import WARNING_AT, Policy
@@ -120,6 +120,17 @@ class Subscription:
             if items:
                 kept.append(items)
         self.batches = kept
+
+    def read_again(self, following: Mapping[Position, int]) -> None:
+        """Halt those of these partitions at their next offsets of which something is queued or left in the log; what is
+        queued of them is let go of. As `keep`.
+        """
+        waiting = {(item.cause.topic, item.cause.partition) for batch in self.batches for item in batch}
+        again = {p: offset for p, offset in following.items() if p in waiting or p in (self.halted or {})}
+        if again:
+            self.keep(waiting - again.keys())
+            self.halted = {**(self.halted or {}), **again}
+            self.wake()
 
     def extend(self, items: list[Item]) -> None:
         self.put += len(items)

@@ -358,6 +358,25 @@ def test_asked_for_other_codes_it_keeps_what_is_queued_and_where_it_was_halted_b
     assert consumer.interest.keys() == sorted([a, c])
 
 
+def test_asked_for_other_codes_it_halts_where_it_is_to_read_again_and_lets_go_of_what_is_queued_of_that(
+    log: Log, alerts: Alerts, new_code: NewCode
+) -> None:
+    a, b, c = new_code(1), new_code(2), new_code(3)
+    consumer = log.consumer(alerts)
+    subscription = wants(a, b, c, limit=10)
+    consumer.attach(subscription, log.ends(a, b, c), 10)
+    start = log.end(position_of(a))
+    for code in (a, b, a):
+        log.ticks(code, range(1))
+    eventually(lambda: len(queued(subscription)) == 3, saying="three of them")
+    shared = {position_of(a): start, position_of(c): log.end(position_of(c))}
+    changed = consumer.change(subscription, subscription.keys, log.ends(a, b, c), 10, shared)
+    assert changed is not None
+    assert changed.halted == subscription.halted == {position_of(a): start}, "of the third nothing waits"
+    assert {one.cause.partition for one in queued(subscription)} == {2}
+    assert subscription.queued == 1
+
+
 class Patience:
     """In the place of the event that says to stop: counts how often somebody waits for it."""
 

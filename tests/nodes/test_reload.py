@@ -5,6 +5,7 @@ Reloads under one set of codes are in `test_processor`.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,14 +13,18 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from market.bus import KafkaUnavailable
-from nodes import reload
+from nodes import ending, joining, reload
 from nodes.context import Context
 from nodes.joiner import Reader
+from nodes.processor import Processor
+from nodes.runtime import Runtime
 from nodes.subscription import Position
+from portfolios.kernel.events import Cause
+from portfolios.kernel.portfolio import Portfolio as Kernel
 from portfolios.models import Portfolio
 from tests.nodes.log import Log, position_of
 from tests.nodes.support import Alerts, config
-from tests.nodes.test_processor import NewCode, Scene, count, drain, in_order, reconfigure
+from tests.nodes.test_processor import NewCode, Scene, count, drain, in_order, read_on, reconfigure, with_a_past
 from tests.support import eventually
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.servers]
@@ -31,6 +36,112 @@ def scene(log: Log, alerts: Alerts) -> Iterator[Scene]:
     yield scene
     scene.checkpointer.request_stop()
     scene.checkpointer.join(10)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
+    """By code, the offsets of the prices that are applied, by whomever."""
+    found: dict[str, list[int]] = defaultdict(list)
+    apply = Kernel.apply
+
+    def watched(self: Kernel, event: Any, cause: Cause) -> Any:
+        found[event.code].append(cause.offset)
+        return apply(self, event, cause)
+
+    monkeypatch.setattr(Kernel, "apply", watched)
+    return found
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
+    """By code, up to which offsets its past was shown."""
+    found: dict[str, list[int]] = {}
+    show = joining.warm_up
+
+    def watched(
+        processor: Processor, run: Runtime, codes: frozenset[str], starts: dict[Position, int], ids: dict[str, str]
+    ) -> None:
+        for code in codes:
+            found.setdefault(code, []).append(starts[position_of(code)])
+        show(processor, run, codes, starts, ids)
+
+    monkeypatch.setattr(joining, "warm_up", watched)
+    return found
+
+
+# -- a new code where others are read already --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["it lives on", "it dies before it has applied its buffer"])
+@pytest.mark.parametrize("number", [4, 40], ids=["a buffer", "more than a buffer holds"])
+def test_a_new_code_in_a_partition_that_is_read_is_told_each_price_once(
+    scene: Scene,
+    new_code: NewCode,
+    monkeypatch: pytest.MonkeyPatch,
+    told: dict[str, list[int]],
+    shown: dict[str, list[int]],
+    number: int,
+    dies: bool,
+) -> None:
+    code, added, elsewhere = new_code(1), new_code(1), new_code(2)
+    processor = scene.portfolio(code)
+    reconfigure(processor, with_a_past(code, elsewhere), version=2)
+    run, market, feedback = scene.begin(processor)
+    place, start = position_of(code), scene.log.end(position_of(code))
+    stop, replay = ending.say_stop, reload._apply_up_to
+
+    def meanwhile(processor: Processor, run: Runtime) -> None:
+        stop(processor, run)
+        scene.log.ticks(elsewhere, range(2))
+        eventually(lambda: market.queued == 2, saying="what comes of the other partition")
+        scene.log.ticks(added, range(3))
+        scene.log.ticks(code, range(number))
+        end = start + 3 + number
+        eventually(lambda: scene.context.market.positions[place] == end, saying="all of it routed")
+
+    def not_any_more(*args: Any) -> bool:
+        return replay(*args) if run.config_version == 2 else True
+
+    monkeypatch.setattr(ending, "say_stop", meanwhile)
+    if dies:
+        monkeypatch.setattr(reload, "_apply_up_to", not_any_more)
+    reconfigure(processor, with_a_past(code, elsewhere, added), version=3)
+    reload.reload(processor, run, market, feedback)
+    assert added not in told
+    if dies:
+        processor._leave()
+        processor = Processor(scene.context, processor.portfolio_id, 1)
+        run, market, feedback = scene.begin(processor)
+    read_on(processor, run, market, feedback)
+    (warmed_up_to,) = shown[added]
+    assert told[added] == [offset for offset in range(start, start + 3) if offset >= warmed_up_to]
+    assert told[code] == list(range(start + 3, start + 3 + number))
+    assert len(told[elsewhere]) == 2
+    assert run.next_offset(place) == start + 3 + number
+
+
+def test_where_nothing_of_a_partition_waits_a_new_code_begins_at_its_join_point(
+    scene: Scene, new_code: NewCode, told: dict[str, list[int]], shown: dict[str, list[int]]
+) -> None:
+    """What was passed over is not read again: a reload need not stand still for it."""
+    code, added = new_code(1), new_code(1)
+    processor = scene.portfolio(code)
+    reconfigure(processor, with_a_past(code), version=2)
+    run, market, feedback = scene.begin(processor)
+    place = position_of(code)
+    scene.log.ticks(added, range(5))
+    end = scene.log.end(place)
+    eventually(lambda: scene.context.market.positions[place] == end, saying="all of it routed")
+    reconfigure(processor, with_a_past(code, added), version=3)
+    reload.reload(processor, run, market, feedback)
+    assert market.halted is None
+    assert run.next_offset(place) == end
+    processor._leave()
+    processor = Processor(scene.context, processor.portfolio_id, 1)
+    run, market, feedback = scene.begin(processor)
+    read_on(processor, run, market, feedback)
+    assert shown[added] == [end]
+    assert told == {}
 
 
 # -- a code whose prices cannot be had ---------------------------------------------------------------------------------
