@@ -386,8 +386,8 @@ class Processor(NodeThread):
         if self._resend_now.is_set() or self._overdue(now):
             self._resend(run, now)
         if now - self._saved_at >= self.context.limits.checkpoint_interval:
-            if market is not None:
-                self._note_positions(run, market)
+            if market is not None and self._feedback is not None:
+                self._note_positions(run, market, self._feedback)
             self._saved_at = now
             if run.dirty or run.intents:
                 self.save()
@@ -409,11 +409,14 @@ class Processor(NodeThread):
             "pseq": str(portfolio.pseq),
         }
 
-    def _note_positions(self, run: Runtime, market: Subscription) -> None:
+    def _note_positions(self, run: Runtime, market: Subscription, feedback: Subscription) -> None:
         """Move the offsets on over what nobody here wanted. Read before looking at the queue: see LogConsumer."""
         positions = self.context.market.positions
         if market.whole and not market.batches:
             run.advance({position: offset for position, offset in positions.items() if position in self.positions})
+        told = self.context.feedback.positions
+        if feedback.whole and not feedback.batches and not self.holding:
+            run.advance({place: offset for place, offset in told.items() if place in self._feedback_positions})
 
     def _overdue(self, now: float) -> bool:
         return any(now - at >= self.context.limits.resend_interval for at in self._sent_at.values())

@@ -275,6 +275,42 @@ def test_what_says_nothing_of_its_prices_waits_for_none(scene: Scene, new_code: 
     assert run.portfolio.pseq == 1
 
 
+@pytest.mark.parametrize("waits", ["in the queue", "for its price"])
+def test_answers_to_others_are_passed_over_and_its_own_are_not_before_they_are_applied(
+    scene: Scene, new_code: NewCode, monkeypatch: pytest.MonkeyPatch, waits: str
+) -> None:
+    scene.context = replace(scene.context, limits=replace(scene.context.limits, checkpoint_interval=0.0))
+    code = new_code()
+    processor = scene.portfolio(code)
+    run, market, feedback = scene.begin(processor)
+    place = scene.context.feedback_position(processor.portfolio_id)
+    other = next(o for o in (str(uuid4()) for _ in range(1000)) if scene.context.feedback_position(o) == place)
+
+    def tell(told: Feedback) -> int:
+        """The end of the log, which the consumer has reached."""
+        scene.log.raw(topics.ORDERS_FEEDBACK, told.portfolio_id, encode(told))
+        end = scene.log.end(place)
+        eventually(lambda: scene.context.feedback.positions[place] == end, saying="all of it routed")
+        return end
+
+    for number in range(4):
+        others = tell(answer(number + 1, "o", other))
+    processor.timers(run, market)
+    assert run.next_offset(place) == others
+    seen = f"{topics.market_topic(code)}:{position_of(code)[1]}:{10**9}" if waits == "for its price" else ""
+    tell(replace_seen(answer(1, "o", processor.portfolio_id), seen))
+    end = tell(answer(5, "o", other))
+    if seen:
+        assert not processor.step(run, market, feedback)
+        assert processor.holding
+    processor.timers(run, market)
+    assert run.next_offset(place) == others
+    monkeypatch.setattr("nodes.holding.PATIENCE", 0.0)
+    drain(processor, run, market, feedback)
+    processor.timers(run, market)
+    assert (run.portfolio.pseq, run.next_offset(place)) == (1, end)
+
+
 def read_on(processor: Processor, run: Runtime, market: Subscription, feedback: Subscription) -> None:
     """As its thread does: what is queued, then what a halt left in the log, until there is neither."""
     drain(processor, run, market, feedback)
