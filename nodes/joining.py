@@ -95,7 +95,9 @@ def change_codes(
 
 
 def keep_only(run: Runtime, positions: set[Position]) -> None:
-    """Of the market's partitions, forget all others: should one be wanted again, it begins at its join point."""
+    """Of the market's partitions, forget all others: should one be wanted again, it begins at its join point, in
+    whatever topic has the name then.
+    """
     others = {(t, p) for t, parts in run.offsets.items() for p in parts if t not in topics.MARKET_DATA.values()}
     run.forget_offsets(others | positions)
 

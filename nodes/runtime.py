@@ -100,11 +100,12 @@ class Runtime:
             self.dirty = True
 
     def forget_offsets(self, keep: Iterable[Position]) -> None:
-        """Drop the offsets of partitions that are not in `keep`."""
+        """Drop the offsets of partitions that are not in `keep`, and with the last of a topic its id."""
         kept = set(keep)
         self.offsets = {
             topic: {p: o for p, o in parts.items() if (topic, p) in kept} for topic, parts in self.offsets.items()
         }
+        self.topic_ids = {topic: known for topic, known in self.topic_ids.items() if self.offsets.get(topic)}
 
     def apply(self, items: list[Item], skip: frozenset[Key] = frozenset()) -> None:
         """Apply a batch of ticks or feedback in order; raises Poisoned, or the kernel's FeedbackGap, in its middle.

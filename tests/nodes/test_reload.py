@@ -192,3 +192,27 @@ def test_a_code_that_cannot_be_read_leaves_the_old_configuration_running_and_is_
     assert Portfolio.objects.get(id=processor.portfolio_id).status_reason == ""
     scene.log.ticks(added, range(2))
     eventually(lambda: drain(processor, run, market, feedback) or count(run) == 8, saying="the new code's prices")
+
+
+# -- a topic that was made anew ----------------------------------------------------------------------------------------
+
+
+def test_codes_that_came_when_their_topic_had_been_made_anew_begin_where_they_joined(
+    scene: Scene, new_code: NewCode
+) -> None:
+    """All that it had read of the earlier topic of that name is forgotten with the code."""
+    code, added = new_code(1), new_code(2)
+    topic, _ = position_of(code)
+    processor = scene.portfolio(code)
+    run, market, feedback = scene.begin(processor)
+    run.topic_ids[topic] = "the id of one that was deleted"
+    scene.log.ticks(added, range(4))
+    reconfigure(processor, config((added,)))
+    reload.reload(processor, run, market, feedback)
+    assert run.topic_ids[topic] == scene.context.catalogue.ids([topic])[topic]
+    processor._leave()
+    processor = Processor(scene.context, processor.portfolio_id, 1)
+    run, market, feedback = scene.begin(processor)
+    read_on(processor, run, market, feedback)
+    assert (count(run), run.portfolio.incarnation) == (0, 0)
+    assert scene.alerts.types == []

@@ -104,8 +104,12 @@ def test_a_save_is_a_moment_and_does_not_follow_what_comes_after() -> None:
 def test_forgetting_keeps_only_what_is_named() -> None:
     run = fresh()
     run.advance({(TOPIC, 0): 5, (TOPIC, 1): 6, (FEEDBACK, 3): 7})
+    run.topic_ids = {TOPIC: "a", FEEDBACK: "b"}
     run.forget_offsets({(TOPIC, 1), (FEEDBACK, 3)})
     assert run.take_save()[0].offsets == {TOPIC: {1: 6}, FEEDBACK: {3: 7}}
+    assert run.topic_ids == {TOPIC: "a", FEEDBACK: "b"}
+    run.forget_offsets({(FEEDBACK, 3)})
+    assert run.topic_ids == {FEEDBACK: "b"}, "where a later topic of that name is read says nothing of this one"
 
 
 # -- feedback ----------------------------------------------------------------------------------------------------------
