@@ -36,16 +36,16 @@ def settle() -> None:
 
 
 def keep_trimming(stop: threading.Event) -> None:
-    """A thread's work: collects what is young, and gives the system back what is free in the heaps, every half minute,
-    a few milliseconds each.
+    """A thread's work: collects what was made since `settle`, and gives the system back what is free in the heaps,
+    every half minute, a few milliseconds each.
 
     What is seldom collected lies strewn about by then: a client of Kafka that waits makes an exception a second, with
-    its frames in a cycle, and thousands of them by the time that the threshold is met. And by itself glibc gives back
-    only what lies at a heap's end. Starts and storms of orders make checkpoints and Kafka clients by the dozen, and
-    what lives on lies behind them.
+    its frames in a cycle, and there are thousands before the collector thinks it worth its while. And by itself glibc
+    gives back only what lies at a heap's end. Starts and storms of orders make checkpoints and Kafka clients by the
+    dozen, and what lives on lies behind them.
     """
     while not stop.wait(_TRIM_EVERY):
-        gc.collect(1)
+        gc.collect()
         trim()
 
 

@@ -79,14 +79,19 @@ class Circular:
         self.me = self
 
 
-def test_what_is_young_is_collected_before_it_lies_about_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("old", [False, True])
+def test_cycles_are_collected_before_they_lie_about_everywhere(monkeypatch: pytest.MonkeyPatch, old: bool) -> None:
     monkeypatch.setattr(memory, "_TRIM_EVERY", 0.01)
     stop = threading.Event()
     thread = threading.Thread(target=memory.keep_trimming, args=(stop,))
     gc.disable()
     try:
+        kept = Circular()
+        left = weakref.ref(kept)
+        if old:
+            gc.collect()
+        del kept
         thread.start()
-        left = weakref.ref(Circular())
         eventually(lambda: left() is None, saying="it is collected")
     finally:
         gc.enable()
