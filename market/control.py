@@ -18,6 +18,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from market.bus import KafkaUnavailable, bootstrap
+from market.control_client import connected
 from market.messages import encode
 
 __all__ = ["ControlConsumer", "ControlPublisher", "KafkaUnavailable", "Record"]
@@ -77,7 +78,8 @@ class ControlPublisher:
         with self._lock:
             if self._producer is None:
                 half = int(self._timeout * 500)
-                self._producer = KafkaProducer(
+                self._producer = connected(
+                    KafkaProducer,
                     bootstrap_servers=bootstrap().split(","),
                     client_id=self._client_id,
                     acks="all",
@@ -187,7 +189,8 @@ class ControlConsumer:
     def _connect(self) -> None:
         self._address = bootstrap()
         self._checked = time.monotonic()
-        self._consumer = consumer = KafkaConsumer(
+        self._consumer = consumer = connected(
+            KafkaConsumer,
             bootstrap_servers=self._address.split(","),
             client_id=self._client_id,
             group_id=None,

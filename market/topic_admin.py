@@ -17,6 +17,7 @@ from kafka.structs import TopicPartition
 
 from market.bus import KafkaUnavailable, bootstrap
 from market.control import _short
+from market.control_client import connected
 from market.topics import TOPICS, Topic
 
 _FULL_REPLICATION = 3
@@ -128,7 +129,8 @@ def _admin(timeout: float | None = None) -> Iterator[KafkaAdminClient]:
     address = bootstrap()
     timeout = timeout or _TIMEOUT
     try:
-        client = KafkaAdminClient(
+        client = connected(
+            KafkaAdminClient,
             bootstrap_servers=address.split(","),
             client_id="ginkgo-admin",
             request_timeout_ms=int(timeout * 1000),

@@ -17,6 +17,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from market.bus import KafkaUnavailable, bootstrap
+from market.control_client import connected
 from nodes.consumer import LogConsumer
 from nodes.subscription import Position, Subscription
 from nodes.thread import NodeThread
@@ -145,7 +146,8 @@ class LagMeter(NodeThread):
 
     def _ask(self, positions: Iterable[Position]) -> dict[Position, int]:
         if self._consumer is None:
-            self._consumer = KafkaConsumer(
+            self._consumer = connected(
+                KafkaConsumer,
                 bootstrap_servers=bootstrap().split(","),
                 client_id=self._client_id,
                 group_id=None,
