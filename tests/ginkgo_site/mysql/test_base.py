@@ -64,3 +64,15 @@ def test_between_transactions_a_connection_may_be_idle(impatient: None) -> None:
         rename("inside")
         assert wait_timeout() == 1
     assert wait_timeout() == usual > 60
+
+
+def test_connections_that_verify_nothing_share_what_takes_long_to_make() -> None:
+    other = connection.copy()
+    try:
+        connection.ensure_connection()
+        other.ensure_connection()
+        assert connection.connection is not other.connection
+        assert connection.connection.ctx is other.connection.ctx
+        assert connection.connection._create_ssl_ctx({"ca": None}) is not other.connection.ctx
+    finally:
+        other.close()
